@@ -1,0 +1,2 @@
+//! The engine in a process of its own.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a module's records mean.

@@ -1,0 +1,1 @@
+//! The bitcode inside whatever file was given.

@@ -1,0 +1,1 @@
+//! Machine code, by a libLLVM found at run time.

@@ -1,0 +1,30 @@
+//! libLTO in Rust: link-time optimisation for the linkers and tools that load LLVM's libLTO.so or
+//! its gold plugin, without LLVM inside.
+//!
+//! The folders are the way of a link, from left to right; each knows only those before it:
+//!
+//! | module | what flows out of it |
+//! |---|---|
+//! | [`error`], [`ir`] | the error type; LLVM's vocabulary |
+//! | [`container`] | the bitcode inside whatever file was given |
+//! | [`bitstream`] | records and blocks, without meaning |
+//! | [`bitcode`] | what a module's records mean |
+//! | [`symbols`] | the linker's view of a module |
+//! | [`engine`] | machine code, by a libLLVM found at run time |
+//!
+//! Front ends convert and delegate: `capi` (llvm-c/lto.h), `plugin` (the linker plugin API).
+//! ARCHITECTURE.md tells the whole way and what each module must not know.
+
+// cargo names the file after the library, and linkers look for libLTO.so.
+#![allow(non_snake_case)]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+#![deny(unused_must_use)]
+
+pub mod bitcode;
+pub mod bitstream;
+pub mod container;
+pub mod engine;
+pub mod error;
+pub mod ir;
+pub mod symbols;

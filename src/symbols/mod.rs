@@ -1,0 +1,1 @@
+//! The linker's view of a module.
