@@ -17,6 +17,7 @@ pub struct ModuleHash(pub [u32; 5]);
 /// `GlobalValue::LinkageTypes`, in LLVM's order (also the order of `LTO` tables and summaries).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[allow(missing_docs)] // the variants are the LangRef's words
 pub enum Linkage {
     External = 0,
     AvailableExternally = 1,
@@ -140,6 +141,7 @@ impl Linkage {
 /// `GlobalValue::VisibilityTypes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[allow(missing_docs)] // the variants are the LangRef's words
 pub enum Visibility {
     #[default]
     Default = 0,
@@ -161,6 +163,7 @@ impl Visibility {
 /// `GlobalValue::DLLStorageClassTypes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[allow(missing_docs)] // the variants are the LangRef's words
 pub enum DllStorage {
     #[default]
     None = 0,
@@ -182,6 +185,7 @@ impl DllStorage {
 /// `GlobalValue::UnnamedAddr`: how much a symbol's address matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[allow(missing_docs)] // the variants are the LangRef's words
 pub enum UnnamedAddr {
     #[default]
     None = 0,
@@ -203,6 +207,7 @@ impl UnnamedAddr {
 /// `Comdat::SelectionKind`, in LLVM's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[allow(missing_docs)] // the variants are the LangRef's words
 pub enum SelectionKind {
     #[default]
     Any = 0,
