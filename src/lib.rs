@@ -21,10 +21,18 @@
 #![warn(missing_docs)]
 #![deny(unused_must_use)]
 
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitcode;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitstream;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod container;
 pub mod engine;
 pub mod error;
 pub mod ir;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod symbols;

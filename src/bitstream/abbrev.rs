@@ -1,0 +1,183 @@
+//! An abbreviation: the layout of a record, defined in the stream itself.
+//!
+//! In: a cursor at a DEFINE_ABBREV's body. Out: scalars in order and at most one array or blob at
+//! the end, which is all that LLVM's reader accepts when it reads a record.
+
+use super::cursor::{Cursor, MAX_WIDTH};
+use crate::error::{Error, Result};
+
+/// A field of one integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// The value stands in the abbreviation; no bits in the record.
+    Literal(u64),
+    /// So many bits, 1 to 32.
+    Fixed(u32),
+    /// Chunks of so many bits, 2 to 32.
+    Vbr(u32),
+    /// Six bits for one of `a-zA-Z0-9._`.
+    Char6,
+}
+
+/// What follows the scalars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing.
+    None,
+    /// A vbr6 count and so many of this scalar (never a literal).
+    Array(Scalar),
+    /// A vbr6 count of bytes, aligned to 32 bits before and after.
+    Blob,
+}
+
+/// The layout of a record; the first scalar is the record's code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abbrev {
+    /// The code and the leading fields; never empty.
+    pub scalars: Vec<Scalar>,
+    /// The array or blob at the end.
+    pub tail: Tail,
+}
+
+const ENCODING_FIXED: u64 = 1;
+const ENCODING_VBR: u64 = 2;
+const ENCODING_ARRAY: u64 = 3;
+const ENCODING_CHAR6: u64 = 4;
+const ENCODING_BLOB: u64 = 5;
+
+/// The alphabet of [`Scalar::Char6`].
+pub(super) const CHAR6: &[u8; 64] =
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
+
+enum Op {
+    Scalar(Scalar),
+    Array,
+    Blob,
+}
+
+impl Abbrev {
+    /// Reads the body of a DEFINE_ABBREV: `count:vbr5`, then per operand either `1, value:vbr8`
+    /// (a literal) or `0, encoding:3, [width:vbr5]`.
+    pub(super) fn read(c: &mut Cursor<'_>) -> Result<Self> {
+        let at = c.bit();
+        let count = c.vbr(5)?;
+        let mut scalars = Vec::new();
+        let mut tail = Tail::None;
+        let mut left = count;
+        while left > 0 {
+            left -= 1;
+            match read_op(c)? {
+                Op::Scalar(s) => scalars.push(s),
+                Op::Blob if left == 0 => tail = Tail::Blob,
+                Op::Array if left == 1 => match read_op(c)? {
+                    Op::Scalar(Scalar::Literal(_)) => {
+                        return Err(
+                            Error::malformed("abbreviation with an array of literals").at_bit(at)
+                        );
+                    }
+                    Op::Scalar(element) => {
+                        tail = Tail::Array(element);
+                        left = 0;
+                    }
+                    Op::Array | Op::Blob => {
+                        return Err(Error::malformed(
+                            "abbreviation with an array of arrays or blobs",
+                        )
+                        .at_bit(at));
+                    }
+                },
+                Op::Array | Op::Blob => {
+                    return Err(Error::malformed(
+                        "abbreviation with fields after its array or blob",
+                    )
+                    .at_bit(at));
+                }
+            }
+        }
+        if scalars.is_empty() {
+            return Err(Error::malformed("abbreviation without a record code").at_bit(at));
+        }
+        Ok(Abbrev { scalars, tail })
+    }
+
+    /// How many operands a DEFINE_ABBREV of this layout counts.
+    pub(super) fn operand_count(&self) -> u64 {
+        let tail = match self.tail {
+            Tail::None => 0,
+            Tail::Blob => 1,
+            Tail::Array(_) => 2,
+        };
+        self.scalars.len() as u64 + tail
+    }
+}
+
+fn read_op(c: &mut Cursor<'_>) -> Result<Op> {
+    let at = c.bit();
+    if c.fixed(1)? == 1 {
+        return Ok(Op::Scalar(Scalar::Literal(c.vbr(8)?)));
+    }
+    Ok(match c.fixed(3)? {
+        encoding @ (ENCODING_FIXED | ENCODING_VBR) => {
+            let width = c.vbr(5)?;
+            if width > u64::from(MAX_WIDTH) {
+                return Err(
+                    Error::malformed(format!("abbreviation field of {width} bits")).at_bit(at)
+                );
+            }
+            // A width of zero is how old writers said "always zero".
+            Op::Scalar(match (encoding, width as u32) {
+                (_, 0) => Scalar::Literal(0),
+                (ENCODING_FIXED, width) => Scalar::Fixed(width),
+                (_, width) => Scalar::Vbr(width),
+            })
+        }
+        ENCODING_ARRAY => Op::Array,
+        ENCODING_CHAR6 => Op::Scalar(Scalar::Char6),
+        ENCODING_BLOB => Op::Blob,
+        other => {
+            return Err(
+                Error::malformed(format!("unknown abbreviation encoding {other}")).at_bit(at)
+            );
+        }
+    })
+}
+
+impl Scalar {
+    /// Reads one field.
+    #[inline]
+    pub(super) fn read(self, c: &mut Cursor<'_>) -> Result<u64> {
+        match self {
+            Scalar::Literal(value) => Ok(value),
+            Scalar::Fixed(width) => c.fixed(width),
+            Scalar::Vbr(width) => c.vbr(width),
+            Scalar::Char6 => {
+                let code = c.fixed(6)? as usize;
+                Ok(CHAR6.get(code).copied().map_or(0, u64::from))
+            }
+        }
+    }
+
+    /// The least number of bits that one field takes.
+    pub(super) fn min_bits(self) -> u64 {
+        match self {
+            Scalar::Literal(_) => 0,
+            Scalar::Fixed(width) | Scalar::Vbr(width) => u64::from(width),
+            Scalar::Char6 => 6,
+        }
+    }
+
+    /// Encoding number and width, as a DEFINE_ABBREV has them.
+    pub(super) fn encoding(self) -> (u64, Option<u32>) {
+        match self {
+            Scalar::Literal(_) => (0, None),
+            Scalar::Fixed(width) => (ENCODING_FIXED, Some(width)),
+            Scalar::Vbr(width) => (ENCODING_VBR, Some(width)),
+            Scalar::Char6 => (ENCODING_CHAR6, None),
+        }
+    }
+}
+
+impl Tail {
+    pub(super) const ARRAY_ENCODING: u64 = ENCODING_ARRAY;
+    pub(super) const BLOB_ENCODING: u64 = ENCODING_BLOB;
+}

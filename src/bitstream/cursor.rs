@@ -1,0 +1,285 @@
+//! A bit cursor over a byte slice: the hot loop of all reading.
+//!
+//! In: bytes and a range of bits. Out: fixed and variable width integers, and blobs. Every read
+//! is checked against the range; the error names the bit.
+
+use crate::error::{Error, Result};
+
+/// Reads integers at a bit position. Cheap to clone, to look ahead.
+#[derive(Clone, Debug)]
+pub struct Cursor<'a> {
+    data: &'a [u8],
+    bit: u64,
+    end: u64,
+}
+
+/// The largest width of a fixed or vbr field that LLVM's reader accepts (`MaxChunkSize`).
+pub const MAX_WIDTH: u32 = 32;
+
+impl<'a> Cursor<'a> {
+    /// A cursor over all of `data`.
+    pub fn new(data: &'a [u8]) -> Self {
+        Cursor { data, bit: 0, end: (data.len() as u64).saturating_mul(8) }
+    }
+
+    /// A cursor over the bits `start..end` of `data`; the range is cut to what `data` has.
+    pub fn range(data: &'a [u8], start: u64, end: u64) -> Self {
+        let end = end.min((data.len() as u64).saturating_mul(8));
+        Cursor { data, bit: start.min(end), end }
+    }
+
+    /// The bytes under the cursor, all of them.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Where the next read starts, in bits.
+    #[inline]
+    pub fn bit(&self) -> u64 {
+        self.bit
+    }
+
+    /// Where reading must stop, in bits.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// How many bits are left.
+    #[inline]
+    pub fn remaining(&self) -> u64 {
+        self.end - self.bit
+    }
+
+    /// Moves to an absolute bit within the range.
+    pub fn seek(&mut self, bit: u64) -> Result<()> {
+        if bit > self.end {
+            return Err(self.past_end());
+        }
+        self.bit = bit;
+        Ok(())
+    }
+
+    #[cold]
+    fn past_end(&self) -> Error {
+        Error::malformed("unexpected end of the bitstream").at_bit(self.bit)
+    }
+
+    #[cold]
+    fn long_vbr(&self) -> Error {
+        Error::malformed("variable width integer of more than 64 bits").at_bit(self.bit)
+    }
+
+    /// At least 57 bits from `bit`, low bit first; bits past the slice are zero.
+    #[inline(always)]
+    fn window(&self, bit: u64) -> u64 {
+        let byte = (bit >> 3) as usize;
+        let word = match self.data.get(byte..).and_then(|tail| tail.first_chunk::<8>()) {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => self.last_bytes(byte),
+        };
+        word >> (bit & 7)
+    }
+
+    #[cold]
+    fn last_bytes(&self, byte: usize) -> u64 {
+        let tail = self.data.get(byte..).unwrap_or(&[]);
+        tail.iter().take(8).rev().fold(0, |word, &b| word << 8 | u64::from(b))
+    }
+
+    /// Reads `width` bits, at most 32.
+    #[inline]
+    pub fn fixed(&mut self, width: u32) -> Result<u64> {
+        debug_assert!(width <= MAX_WIDTH);
+        if u64::from(width) > self.remaining() {
+            return Err(self.past_end());
+        }
+        let value = self.window(self.bit) & ((1u64 << width) - 1);
+        self.bit += u64::from(width);
+        Ok(value)
+    }
+
+    /// Reads an integer in chunks of `width` bits (2 to 32), the top bit of each saying whether
+    /// another follows.
+    #[inline]
+    pub fn vbr(&mut self, width: u32) -> Result<u64> {
+        debug_assert!((1..=MAX_WIDTH).contains(&width));
+        let more = 1u64 << (width - 1);
+        let first = self.window(self.bit) & ((more << 1) - 1);
+        if first < more && u64::from(width) <= self.remaining() {
+            self.bit += u64::from(width);
+            return Ok(first);
+        }
+        self.vbr_chunks(width)
+    }
+
+    fn vbr_chunks(&mut self, width: u32) -> Result<u64> {
+        let more = 1u64 << (width - 1);
+        let mut value = 0u64;
+        let mut shift = 0u32;
+        loop {
+            let chunk = self.fixed(width)?;
+            let part = chunk & (more - 1);
+            if shift >= 64 || (shift > 0 && part >> (64 - shift) != 0) {
+                // A padded zero chunk is harmless, a set bit past the top is not.
+                if part != 0 || shift >= 128 {
+                    return Err(self.long_vbr());
+                }
+            } else {
+                value |= part << shift;
+            }
+            if chunk & more == 0 {
+                return Ok(value);
+            }
+            if width == 1 {
+                return Err(self.long_vbr());
+            }
+            shift += width - 1;
+        }
+    }
+
+    /// Reads `count` vbr6 integers onto `out`: the fields of an unabbreviated record. A count that
+    /// the range cannot hold is an error before anything is allocated for it.
+    pub fn vbr6_fields(&mut self, count: u64, out: &mut Vec<u64>) -> Result<()> {
+        if count > self.remaining() / 6 {
+            return Err(Error::malformed(format!("record of {count} fields runs past its block"))
+                .at_bit(self.bit));
+        }
+        out.reserve(count as usize);
+        let mut left = count;
+        // As long as a whole window lies inside the range, decode from a register: nine chunks of
+        // six bits fit in the 57 bits that a window has at the least.
+        while left > 0 && self.remaining() >= 64 {
+            let mut window = self.window(self.bit);
+            let mut used = 0u32;
+            while left > 0 && used <= 48 {
+                let chunk = window & 0x3f;
+                if chunk < 0x20 {
+                    out.push(chunk);
+                    window >>= 6;
+                    used += 6;
+                    left -= 1;
+                    continue;
+                }
+                // Two and three chunk values are the next most frequent.
+                let second = window >> 6 & 0x3f;
+                if second < 0x20 && used <= 42 {
+                    out.push(chunk & 0x1f | second << 5);
+                    window >>= 12;
+                    used += 12;
+                    left -= 1;
+                    continue;
+                }
+                let third = window >> 12 & 0x3f;
+                if third < 0x20 && used <= 36 {
+                    out.push(chunk & 0x1f | (second & 0x1f) << 5 | third << 10);
+                    window >>= 18;
+                    used += 18;
+                    left -= 1;
+                    continue;
+                }
+                break;
+            }
+            self.bit += u64::from(used);
+            if left > 0 && used <= 36 {
+                // What stopped the window was a longer value.
+                out.push(self.vbr(6)?);
+                left -= 1;
+            }
+        }
+        for _ in 0..left {
+            out.push(self.vbr(6)?);
+        }
+        Ok(())
+    }
+
+    /// Moves to the next multiple of 32 bits.
+    #[inline]
+    pub fn align32(&mut self) -> Result<()> {
+        self.seek(self.bit.next_multiple_of(32))
+    }
+
+    /// Takes `len` bytes at the (byte aligned) position, then aligns to 32 bits.
+    pub fn bytes(&mut self, len: u64) -> Result<&'a [u8]> {
+        debug_assert!(self.bit.is_multiple_of(8));
+        if len > self.remaining() / 8 {
+            return Err(
+                Error::malformed(format!("{len} bytes run past the block")).at_bit(self.bit)
+            );
+        }
+        let start = (self.bit / 8) as usize;
+        let bytes = self.data.get(start..start + len as usize).ok_or_else(|| self.past_end())?;
+        self.bit += len * 8;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_fields_come_low_bit_first() {
+        let mut c = Cursor::new(&[0b1010_0111, 0xff, 0x01]);
+        assert_eq!(c.fixed(3).unwrap(), 0b111);
+        assert_eq!(c.fixed(5).unwrap(), 0b10100);
+        assert_eq!(c.fixed(12).unwrap(), 0x1ff);
+        assert_eq!(c.remaining(), 4);
+        assert!(c.fixed(5).is_err());
+    }
+
+    #[test]
+    fn vbr_joins_its_chunks() {
+        // 9 in vbr4: low three bits 001 with the mark, then 001.
+        let mut c = Cursor::new(&[0b0001_1001]);
+        assert_eq!(c.vbr(4).unwrap(), 9);
+    }
+
+    #[test]
+    fn vbr_of_more_than_64_bits_is_an_error() {
+        let mut c = Cursor::new(&[0xff; 64]);
+        assert!(c.vbr(6).is_err());
+        let mut c = Cursor::new(&[0xff; 64]);
+        assert!(c.vbr(32).is_err());
+    }
+
+    #[test]
+    fn padded_vbr_is_read() {
+        // 1 in seven chunks, as LLVM's METADATA_INDEX_OFFSET and our own padding have it.
+        let mut w = crate::bitstream::Writer::new();
+        w.vbr_padded(1, 6, 7);
+        w.align32();
+        let bytes = w.finish();
+        let mut c = Cursor::new(&bytes);
+        assert_eq!(c.vbr(6).unwrap(), 1);
+        assert_eq!(c.bit(), 42);
+    }
+
+    #[test]
+    fn record_fields_equal_single_reads() {
+        let values: Vec<u64> = (0..2000u64)
+            .map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i.wrapping_mul(7) % 64))
+            .collect();
+        let mut w = crate::bitstream::Writer::new();
+        w.fixed(1, 3);
+        for &v in &values {
+            w.vbr(v, 6);
+        }
+        let end = w.bit();
+        w.align32();
+        let bytes = w.finish();
+        let mut c = Cursor::range(&bytes, 3, end);
+        let mut out = Vec::new();
+        c.vbr6_fields(values.len() as u64, &mut out).unwrap();
+        assert_eq!(out, values);
+        assert_eq!(c.bit(), end);
+    }
+
+    #[test]
+    fn a_count_beyond_the_range_allocates_nothing() {
+        let mut c = Cursor::new(&[0; 16]);
+        let mut out = Vec::new();
+        assert!(c.vbr6_fields(u64::MAX, &mut out).is_err());
+        assert_eq!(out.capacity(), 0);
+    }
+}

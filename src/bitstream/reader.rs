@@ -1,0 +1,339 @@
+//! Blocks and their entries.
+//!
+//! In: the bytes and a block's place. Out: its entries in order. Abbreviations are kept here, the
+//! caller only sees records; a record's bit range is given so that it can be copied as it stands.
+
+use std::sync::Arc;
+
+use super::abbrev::{Abbrev, Tail};
+use super::cursor::{Cursor, MAX_WIDTH};
+use super::{BLOCKINFO_BLOCK_ID, BLOCKINFO_SETBID, abbrev_id};
+use crate::error::{Error, Result};
+
+/// Where a block stands. All positions in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The block id.
+    pub id: u32,
+    /// The width of the abbreviation ids inside.
+    pub abbrev_width: u32,
+    /// Where the abbreviation id of its ENTER_SUBBLOCK starts.
+    pub start: u64,
+    /// Where its first entry starts; a multiple of 32.
+    pub body: u64,
+    /// Where it ends, behind END_BLOCK and its padding; a multiple of 32.
+    pub end: u64,
+}
+
+impl Block {
+    /// The words between head and end, END_BLOCK included, as bytes.
+    pub fn body_bytes<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        data.get((self.body / 8) as usize..(self.end / 8) as usize).unwrap_or(&[])
+    }
+
+    /// Reads the rest of an ENTER_SUBBLOCK whose abbreviation id started at `start`.
+    fn read_head(c: &mut Cursor<'_>, start: u64) -> Result<Self> {
+        let id = c.vbr(8)?;
+        let abbrev_width = c.vbr(4)?;
+        c.align32()?;
+        let words = c.fixed(32)?;
+        let body = c.bit();
+        let Ok(id) = u32::try_from(id) else {
+            return Err(Error::malformed(format!("block id {id} is too large")).at_bit(start));
+        };
+        if !(2..=u64::from(MAX_WIDTH)).contains(&abbrev_width) {
+            return Err(Error::malformed(format!(
+                "block {id} with abbreviation ids of {abbrev_width} bits"
+            ))
+            .at_bit(start));
+        }
+        let end = body + words * 32;
+        if end > c.end() {
+            return Err(Error::malformed(format!(
+                "block {id} of {words} words runs past the end of what holds it"
+            ))
+            .at_bit(start));
+        }
+        Ok(Block { id, abbrev_width: abbrev_width as u32, start, body, end })
+    }
+}
+
+/// A record's code and fields. Reused from one to the next, so that reading does not allocate.
+#[derive(Clone, Debug, Default)]
+pub struct Record<'a> {
+    /// The record code.
+    pub code: u32,
+    /// The fields, arrays spelled out.
+    pub fields: Vec<u64>,
+    /// The blob, where the abbreviation has one.
+    pub blob: Option<&'a [u8]>,
+    /// Where its abbreviation id starts, in bits.
+    pub start: u64,
+    /// Where the next entry starts, in bits.
+    pub end: u64,
+    /// The abbreviation id it was written with.
+    pub abbrev: u32,
+}
+
+impl Record<'_> {
+    /// An empty record to read into.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The fields as bytes, for the records that hold a string as one character a field; the
+    /// blob, where there is one. Fields above 255 are cut, as LLVM's reader does.
+    pub fn string(&self) -> Vec<u8> {
+        match self.blob {
+            Some(blob) => blob.to_vec(),
+            None => self.fields.iter().map(|&c| c as u8).collect(),
+        }
+    }
+}
+
+/// What stands in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A block within. The reader stands behind it.
+    Block(Block),
+    /// A record; it is in the [`Record`] that was handed in.
+    Record,
+    /// A definition of an abbreviation, in bits `start..end`. Already noted.
+    DefineAbbrev {
+        /// Where its abbreviation id starts.
+        start: u64,
+        /// Where the next entry starts.
+        end: u64,
+    },
+    /// The end of the block, whose END_BLOCK starts at this bit.
+    End {
+        /// Where END_BLOCK starts.
+        start: u64,
+    },
+}
+
+/// The abbreviations that a BLOCKINFO block holds for others.
+#[derive(Clone, Debug, Default)]
+pub struct BlockInfo {
+    by_block: Vec<(u32, Vec<Arc<Abbrev>>)>,
+}
+
+impl BlockInfo {
+    /// Reads a BLOCKINFO block and adds its abbreviations.
+    pub fn read(&mut self, data: &[u8], block: &Block) -> Result<()> {
+        let mut c = Cursor::range(data, block.body, block.end);
+        let mut current: Option<usize> = None;
+        let mut fields = Vec::new();
+        loop {
+            let at = c.bit();
+            match c.fixed(block.abbrev_width)? {
+                abbrev_id::END_BLOCK => return Ok(()),
+                abbrev_id::ENTER_SUBBLOCK => {
+                    let inner = Block::read_head(&mut c, at)?;
+                    c.seek(inner.end)?;
+                }
+                abbrev_id::DEFINE_ABBREV => {
+                    let abbrev = Arc::new(Abbrev::read(&mut c)?);
+                    let list = current.and_then(|i| self.by_block.get_mut(i)).ok_or_else(|| {
+                        Error::malformed("BLOCKINFO abbreviation before any SETBID").at_bit(at)
+                    })?;
+                    list.1.push(abbrev);
+                }
+                abbrev_id::UNABBREV_RECORD => {
+                    let code = c.vbr(6)?;
+                    let count = c.vbr(6)?;
+                    fields.clear();
+                    c.vbr6_fields(count, &mut fields)?;
+                    if code == u64::from(BLOCKINFO_SETBID) {
+                        let id = fields.first().and_then(|&id| u32::try_from(id).ok());
+                        let id = id.ok_or_else(|| {
+                            Error::malformed("BLOCKINFO SETBID without a block id").at_bit(at)
+                        })?;
+                        current = Some(self.slot(id));
+                    }
+                }
+                _ => {
+                    return Err(Error::malformed("abbreviated record in BLOCKINFO").at_bit(at));
+                }
+            }
+        }
+    }
+
+    fn slot(&mut self, id: u32) -> usize {
+        match self.by_block.iter().position(|(block, _)| *block == id) {
+            Some(slot) => slot,
+            None => {
+                self.by_block.push((id, Vec::new()));
+                self.by_block.len() - 1
+            }
+        }
+    }
+
+    /// The abbreviations for blocks of this id, in order; their ids start at 4.
+    pub fn abbrevs(&self, id: u32) -> &[Arc<Abbrev>] {
+        self.by_block.iter().find(|(block, _)| *block == id).map_or(&[], |(_, list)| list)
+    }
+}
+
+/// Reads the entries of one block.
+#[derive(Clone, Debug)]
+pub struct BlockReader<'a> {
+    cursor: Cursor<'a>,
+    abbrev_width: u32,
+    abbrevs: Vec<Arc<Abbrev>>,
+    block: Block,
+    done: bool,
+}
+
+impl<'a> BlockReader<'a> {
+    /// A reader of `block`, which an [`Entry::Block`] of the same data gave, with the
+    /// abbreviations that BLOCKINFO has for it.
+    pub fn new(data: &'a [u8], block: &Block, info: &BlockInfo) -> Self {
+        BlockReader {
+            cursor: Cursor::range(data, block.body, block.end),
+            abbrev_width: block.abbrev_width,
+            abbrevs: info.abbrevs(block.id).to_vec(),
+            block: *block,
+            done: false,
+        }
+    }
+
+    /// The block that is read.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The abbreviation that an id of this block stands for, at the point reached.
+    pub fn abbrev(&self, id: u32) -> Option<&Abbrev> {
+        let index = u64::from(id).checked_sub(abbrev_id::FIRST_APPLICATION)?;
+        self.abbrevs.get(index as usize).map(|a| &**a)
+    }
+
+    /// Where the next entry starts, in bits.
+    pub fn bit(&self) -> u64 {
+        self.cursor.bit()
+    }
+
+    /// Continues at another entry of the same block, whose bit position the file gives elsewhere
+    /// (an index of offsets). Abbreviations defined in between are not seen.
+    pub fn seek(&mut self, bit: u64) -> Result<()> {
+        if bit < self.block.body {
+            return Err(Error::malformed("offset that points before its block").at_bit(bit));
+        }
+        self.done = false;
+        self.cursor.seek(bit)
+    }
+
+    /// The next entry. A record is read into `record`. After the end it stays at the end.
+    pub fn next(&mut self, record: &mut Record<'a>) -> Result<Entry> {
+        let start = self.cursor.bit();
+        if self.done {
+            return Ok(Entry::End { start });
+        }
+        match self.cursor.fixed(self.abbrev_width)? {
+            abbrev_id::END_BLOCK => {
+                self.done = true;
+                Ok(Entry::End { start })
+            }
+            abbrev_id::ENTER_SUBBLOCK => {
+                let block = Block::read_head(&mut self.cursor, start)?;
+                self.cursor.seek(block.end)?;
+                Ok(Entry::Block(block))
+            }
+            abbrev_id::DEFINE_ABBREV => {
+                self.abbrevs.push(Arc::new(Abbrev::read(&mut self.cursor)?));
+                Ok(Entry::DefineAbbrev { start, end: self.cursor.bit() })
+            }
+            id => {
+                record.start = start;
+                record.abbrev = id as u32;
+                record.fields.clear();
+                record.blob = None;
+                if id == abbrev_id::UNABBREV_RECORD {
+                    let code = self.cursor.vbr(6)?;
+                    record.code = code_of(code, start)?;
+                    let count = self.cursor.vbr(6)?;
+                    self.cursor.vbr6_fields(count, &mut record.fields)?;
+                } else {
+                    self.abbreviated(id, record)?;
+                }
+                record.end = self.cursor.bit();
+                Ok(Entry::Record)
+            }
+        }
+    }
+
+    fn abbreviated(&mut self, id: u64, record: &mut Record<'a>) -> Result<()> {
+        let index = (id - abbrev_id::FIRST_APPLICATION) as usize;
+        let Some(abbrev) = self.abbrevs.get(index) else {
+            return Err(Error::malformed(format!(
+                "record with abbreviation {id} in block {}, which has {}",
+                self.block.id,
+                self.abbrevs.len()
+            ))
+            .at_bit(record.start));
+        };
+        let c = &mut self.cursor;
+        let mut scalars = abbrev.scalars.iter();
+        let code = match scalars.next() {
+            Some(scalar) => scalar.read(c)?,
+            None => 0,
+        };
+        record.code = code_of(code, record.start)?;
+        for scalar in scalars {
+            record.fields.push(scalar.read(c)?);
+        }
+        match abbrev.tail {
+            Tail::None => {}
+            Tail::Array(element) => {
+                let count = c.vbr(6)?;
+                if count > c.remaining() / element.min_bits().max(1) {
+                    return Err(Error::malformed(format!(
+                        "record with an array of {count} runs past its block"
+                    ))
+                    .at_bit(record.start));
+                }
+                record.fields.reserve(count as usize);
+                for _ in 0..count {
+                    record.fields.push(element.read(c)?);
+                }
+            }
+            Tail::Blob => {
+                let len = c.vbr(6)?;
+                c.align32()?;
+                record.blob = Some(c.bytes(len)?);
+                c.align32()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn code_of(code: u64, bit: u64) -> Result<u32> {
+    u32::try_from(code)
+        .map_err(|_| Error::malformed(format!("record code {code} is too large")).at_bit(bit))
+}
+
+/// The block that starts at `bit` of the top level, where abbreviation ids have 2 bits and only
+/// blocks stand; `None` at the end. Behind it the next starts at its `end`.
+pub fn top_level(data: &[u8], bit: u64) -> Result<Option<Block>> {
+    let mut c = Cursor::new(data);
+    if bit >= c.end() {
+        return Ok(None);
+    }
+    c.seek(bit)?;
+    match c.fixed(2)? {
+        abbrev_id::ENTER_SUBBLOCK => {}
+        other => {
+            return Err(Error::malformed(format!(
+                "abbreviation id {other} between top-level blocks"
+            ))
+            .at_bit(bit));
+        }
+    }
+    let block = Block::read_head(&mut c, bit)?;
+    if block.id == BLOCKINFO_BLOCK_ID {
+        return Err(Error::malformed("BLOCKINFO outside of any block").at_bit(bit));
+    }
+    Ok(Some(block))
+}
