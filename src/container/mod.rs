@@ -18,11 +18,6 @@
 //!
 //! This module must not know what bitcode is made of: it looks at magic numbers and headers only.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
-
 use crate::error::{Error, Result};
 
 pub mod archive;
