@@ -1,0 +1,179 @@
+//! Module level metadata, as far as a linker asks: named nodes, and the strings, integers and
+//! nodes that they lead to.
+//!
+//! In: a module's METADATA block. Out: [`Metadata`], from which nodes are read on demand. Modules
+//! with debug information have an index of bit offsets and it is used, so that asking for the
+//! linker options does not read a megabyte of debug information.
+//!
+//! Source: `lazyLoadModuleMetadataBlock` of LLVM's `MetadataLoader.cpp`. Ids count the strings
+//! first, then every other record that defines a metadata, in order; a NODE's fields are ids plus
+//! one, with 0 for null. INDEX_OFFSET `[low 32 bits, high 32 bits]` is the distance in bits from
+//! behind its own record to the INDEX record, whose fields are the distances of the records from
+//! one to the next, the first from behind INDEX_OFFSET.
+
+use super::block_id;
+use super::module::Module;
+use crate::bitstream::{BlockReader, Cursor, Entry, Fields, Record};
+use crate::error::{Error, Result};
+
+const STRING_OLD: u32 = 1;
+const VALUE: u32 = 2;
+const NODE: u32 = 3;
+const NAME: u32 = 4;
+const DISTINCT_NODE: u32 = 5;
+const KIND: u32 = 6;
+const NAMED_NODE: u32 = 10;
+const STRINGS: u32 = 35;
+const GLOBAL_DECL_ATTACHMENT: u32 = 36;
+const INDEX_OFFSET: u32 = 38;
+const INDEX: u32 = 39;
+
+/// A module's metadata.
+#[derive(Clone, Debug)]
+pub struct Metadata<'a> {
+    strings: Vec<&'a [u8]>,
+    /// Bit positions of the records behind the strings, by id less the number of strings.
+    records: Vec<u64>,
+    /// Reads any of `records`: it knows all abbreviations of the block.
+    reader: Option<BlockReader<'a>>,
+    named: Vec<(Vec<u8>, Vec<u64>)>,
+}
+
+impl<'a> Metadata<'a> {
+    /// Reads the strings and the named nodes of a module and where its other metadata is. Empty
+    /// where the module has none.
+    pub fn read(module: &Module<'a>) -> Result<Self> {
+        let mut found =
+            Metadata { strings: Vec::new(), records: Vec::new(), reader: None, named: Vec::new() };
+        let Some(block) = module.block(block_id::METADATA) else { return Ok(found) };
+        let mut reader = BlockReader::new(module.location.data, &block, &module.block_info);
+        let mut record = Record::new();
+        let mut name = None;
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => break,
+                Entry::Record => match record.code {
+                    STRINGS => found.read_strings(&record)?,
+                    INDEX_OFFSET => found.read_index(&record, &mut reader)?,
+                    NAME => name = Some(record.string()),
+                    NAMED_NODE => {
+                        let name = name.take().ok_or_else(|| {
+                            Error::malformed("NAMED_NODE without a NAME").at_bit(record.start)
+                        })?;
+                        found.named.push((name, record.fields.clone()));
+                    }
+                    KIND | GLOBAL_DECL_ATTACHMENT | INDEX => {}
+                    // Every other record defines a metadata.
+                    _ => found.records.push(record.start),
+                },
+                _ => {}
+            }
+        }
+        found.reader = Some(reader);
+        Ok(found)
+    }
+
+    /// `[count, offset of the characters] blob`: lengths as vbr6, and at the offset the characters.
+    fn read_strings(&mut self, record: &Record<'a>) -> Result<()> {
+        let mut f = Fields::new(record, "METADATA_STRINGS");
+        let count = f.next("count")?;
+        let offset = f.next("offset")?;
+        let blob = record.blob.unwrap_or(&[]);
+        let Some((lengths, mut chars)) =
+            usize::try_from(offset).ok().and_then(|at| blob.split_at_checked(at))
+        else {
+            return Err(f.error(format_args!("characters at {offset} of {}", blob.len())));
+        };
+        let mut lengths = Cursor::new(lengths);
+        if count > lengths.remaining() / 6 {
+            return Err(f.error(format_args!("{count} strings do not fit")));
+        }
+        self.strings.reserve(count as usize);
+        for _ in 0..count {
+            let len = lengths.vbr(6)?;
+            let split = usize::try_from(len).ok().and_then(|len| chars.split_at_checked(len));
+            let Some((string, rest)) = split else {
+                return Err(f.error("a string runs past the characters"));
+            };
+            self.strings.push(string);
+            chars = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes the positions from the INDEX and moves the reader behind it, to the named nodes.
+    fn read_index(&mut self, record: &Record<'a>, reader: &mut BlockReader<'a>) -> Result<()> {
+        let mut f = Fields::new(record, "METADATA_INDEX_OFFSET");
+        let offset = f.next("low half")? | f.next("high half")? << 32;
+        let base = record.end;
+        let mut index = Record::new();
+        reader.seek(base.saturating_add(offset))?;
+        if reader.next(&mut index)? != Entry::Record || index.code != INDEX {
+            return Err(f.error("does not lead to a METADATA_INDEX"));
+        }
+        let mut bit = base;
+        self.records.reserve(index.fields.len());
+        for &distance in &index.fields {
+            bit = bit.saturating_add(distance);
+            self.records.push(bit);
+        }
+        Ok(())
+    }
+
+    /// The nodes of a named node, as ids; `None` where the module has none of this name.
+    pub fn named(&self, name: &[u8]) -> Option<&[u64]> {
+        self.named.iter().find(|(n, _)| n == name).map(|(_, nodes)| nodes.as_slice())
+    }
+
+    /// A string by its id; `None` where the id is another's.
+    pub fn string(&self, id: u64) -> Result<Option<Vec<u8>>> {
+        if let Some(string) = self.strings.get(id as usize) {
+            return Ok(Some(string.to_vec()));
+        }
+        let record = self.record(id)?;
+        Ok((record.code == STRING_OLD).then(|| record.string()))
+    }
+
+    /// The operands of a node, as ids, `None` for null; `None` in all where the id is no plain
+    /// node.
+    pub fn node(&self, id: u64) -> Result<Option<Vec<Option<u64>>>> {
+        if (id as usize) < self.strings.len() {
+            return Ok(None);
+        }
+        let record = self.record(id)?;
+        Ok(matches!(record.code, NODE | DISTINCT_NODE)
+            .then(|| record.fields.iter().map(|&operand| operand.checked_sub(1)).collect()))
+    }
+
+    /// The value id of a VALUE `[type, value]`; `None` where the id is another's.
+    pub fn value(&self, id: u64) -> Result<Option<u64>> {
+        if (id as usize) < self.strings.len() {
+            return Ok(None);
+        }
+        let record = self.record(id)?;
+        if record.code != VALUE {
+            return Ok(None);
+        }
+        let mut f = Fields::new(&record, "METADATA_VALUE");
+        f.next("type")?;
+        f.next("value").map(Some)
+    }
+
+    fn record(&self, id: u64) -> Result<Record<'a>> {
+        let position = usize::try_from(id).ok().and_then(|id| id.checked_sub(self.strings.len()));
+        let bit = position.and_then(|i| self.records.get(i));
+        let (Some(&bit), Some(reader)) = (bit, &self.reader) else {
+            return Err(Error::malformed(format!(
+                "metadata {id} of {}",
+                self.strings.len() + self.records.len()
+            )));
+        };
+        let mut reader = reader.clone();
+        let mut record = Record::new();
+        reader.seek(bit)?;
+        match reader.next(&mut record)? {
+            Entry::Record => Ok(record),
+            _ => Err(Error::malformed(format!("metadata {id} is no record")).at_bit(bit)),
+        }
+    }
+}
