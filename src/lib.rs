@@ -10,6 +10,8 @@
 //! | [`bitstream`] | records and blocks, without meaning |
 //! | [`bitcode`] | what a module's records mean |
 //! | [`symbols`] | the linker's view of a module |
+//! | [`resolution`] | what the linker said of each symbol |
+//! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
 //!
 //! Front ends convert and delegate: `capi` (llvm-c/lto.h), `plugin` (the linker plugin API).
@@ -27,12 +29,15 @@ pub mod bitcode;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitstream;
+pub mod config;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod container;
 pub mod engine;
 pub mod error;
 pub mod ir;
+pub mod resolution;
+pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod symbols;

@@ -1,0 +1,102 @@
+//! Every knob of a link, once.
+//!
+//! In: what a front end made of its options. Out: one struct that the driver reads. It must not
+//! know where a value came from: a plugin option, a call of the C API, an environment variable.
+//!
+//! The names are those of LLVM's `lto::Config` where it has the knob.
+
+use std::path::PathBuf;
+
+/// `Reloc::Model`: how code refers to addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RelocModel {
+    /// Addresses are known when linking; `static`.
+    Static,
+    /// Code may be loaded anywhere; `pic`.
+    Pic,
+    /// As static, but references to other modules may be dynamic (Mach-O); `dynamic-no-pic`.
+    DynamicNoPic,
+}
+
+/// `CodeModel::Model`: how far apart code and data may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the variants are the words of LLVM's -code-model
+pub enum CodeModel {
+    Tiny,
+    Small,
+    Kernel,
+    Medium,
+    Large,
+}
+
+/// What a link gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputKind {
+    /// Objects, for the linker.
+    #[default]
+    Objects,
+    /// Assembly text.
+    Assembly,
+    /// The merged and internalized bitcode, not optimized.
+    Bitcode,
+    /// Nothing: stop before optimizing.
+    Nothing,
+}
+
+/// How a link is done.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The optimization level of the middle end, 0 to 3.
+    pub opt_level: u8,
+    /// The optimization level of the code generator, 0 to 3.
+    pub codegen_opt_level: u8,
+    /// The processor to generate for, as in `-mcpu`; empty for the target's generic one.
+    pub cpu: String,
+    /// Target features, each with `+` or `-`.
+    pub attributes: Vec<String>,
+    /// Compile for this triple, whatever the modules say.
+    pub override_triple: Option<String>,
+    /// How code refers to addresses; unset, the modules' PIC level says.
+    pub reloc_model: Option<RelocModel>,
+    /// How far apart code and data may be; unset, the modules say.
+    pub code_model: Option<CodeModel>,
+    /// A section for each function.
+    pub function_sections: bool,
+    /// A section for each variable.
+    pub data_sections: bool,
+    /// What to give.
+    pub output: OutputKind,
+    /// How many modules to compile at once; unset, one for each processor.
+    pub jobs: Option<usize>,
+    /// Whether regular LTO makes an object even where no module takes part in it.
+    pub always_emit_regular_lto_object: bool,
+    /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
+    pub save_temps: Option<String>,
+    /// Options for libLLVM, each with its dash, as for `opt` or `llc`.
+    pub llvm_options: Vec<String>,
+    /// Where to write the statistics of the link, as JSON; unset, nowhere.
+    pub stats_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    /// LLVM's own defaults for the linker plugin.
+    fn default() -> Self {
+        Config {
+            opt_level: 2,
+            codegen_opt_level: 2,
+            cpu: String::new(),
+            attributes: Vec::new(),
+            override_triple: None,
+            reloc_model: None,
+            code_model: None,
+            function_sections: false,
+            data_sections: false,
+            output: OutputKind::Objects,
+            jobs: None,
+            always_emit_regular_lto_object: false,
+            save_temps: None,
+            llvm_options: Vec::new(),
+            stats_file: None,
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The pass over a module block that applies [`Edits`].
+//!
+//! In: a module, read whole, and the edits. Out: bitcode: magic, identification, module, string
+//! table. See the head of the folder for what stays and what goes.
+//!
+//! Two offsets in a module point at other places of the file and are written anew, in 32-bit
+//! words from one word before the identification block (so, in a file of one module, from its
+//! start): VSTOFFSET in the module block points at the module's value symbol table, and each
+//! FNENTRY in that table at a function's body. Both only serve lazy loading, but where they are
+//! present the reader trusts them. Metadata's own index is relative and moves along.
+//! (`writeGlobalValueSymbolTable` in LLVM's `BitcodeWriter.cpp`.)
+
+use super::blockaddress;
+use super::records::{Aliasee, GlobalRecord};
+use super::{Edits, Fate};
+use crate::bitcode::{
+    BITCODE_MAGIC, Constants, Extent, GlobalKind, Module, Type, TypeTable, block_id, module_code,
+    vst_code,
+};
+use crate::bitstream::{
+    Abbrev, Block, BlockInfo, BlockReader, Entry, Record, Scalar, Tail, Writer, abbrev_id,
+};
+use crate::error::{Error, Result};
+
+/// The width of abbreviation ids at top level.
+const TOP: u32 = 2;
+/// VSTOFFSET as a vbr6 of seven chunks: 35 bits of words, written before its value is known.
+const VSTOFFSET_CHUNKS: u32 = 7;
+const STRTAB_BLOB: u32 = 1;
+
+/// Writes `module` with `edits` applied.
+///
+/// # Errors
+/// The module's bits are malformed, or of module version 0 or 1 (before LLVM 5); an edit names a
+/// value that is not there or asks for a definition of what cannot have one.
+pub fn rewrite(module: &Module<'_>, edits: &Edits) -> Result<Vec<u8>> {
+    if module.version < 2 || module.extent != Extent::All {
+        return Err(Error::unsupported(format!(
+            "module block of version {}; only version 2 (LLVM 5 and later) can be changed",
+            module.version
+        )));
+    }
+    for &id in edits.globals.keys() {
+        if id >= module.globals.len() {
+            return Err(Error::misuse(format!("no global has the value id {id}")));
+        }
+    }
+    let data = module.location.data;
+    let capacity = (module.location.block.end - module.location.start_bit()) / 8;
+    let mut pass = Pass {
+        module,
+        edits,
+        writer: Writer::with_capacity(capacity as usize + module.location.strtab.len() + 256),
+        strtab: module.location.strtab.to_vec(),
+        originals: originals(module)?,
+        constants: Constants::default(),
+        types: None,
+        functions: Vec::new(),
+        vst_offset_bit: None,
+    };
+    let changes_alias = |(&id, edit): (&usize, &super::GlobalEdit)| {
+        let kind = module.globals.get(id).map(|g| g.kind);
+        kind == Some(GlobalKind::Alias) && edit.fate != Fate::Keep
+    };
+    if edits.globals.iter().any(changes_alias) {
+        pass.constants = Constants::read(module)?;
+        pass.types = Some(TypeTable::read(module)?);
+    }
+    pass.writer.bytes(&BITCODE_MAGIC);
+    if let Some(identification) = &module.location.identification {
+        pass.writer.copy_block(TOP, data, identification);
+    }
+    pass.module_block()?;
+    pass.string_table();
+    Ok(pass.writer.finish())
+}
+
+/// The records of all global values as they stand, by value id: an alias needs its aliasee's.
+fn originals(module: &Module<'_>) -> Result<Vec<GlobalRecord>> {
+    let mut reader =
+        BlockReader::new(module.location.data, &module.location.block, &BlockInfo::default());
+    let mut record = Record::new();
+    let mut found: Vec<GlobalRecord> = Vec::with_capacity(module.globals.len());
+    while found.len() < module.globals.len() {
+        match reader.next(&mut record)? {
+            Entry::End { .. } => break,
+            Entry::Record => {
+                if let Some(kind) = kind_of(record.code) {
+                    found.push(GlobalRecord { kind, fields: record.fields.clone() });
+                }
+            }
+            _ => {}
+        }
+    }
+    if found.len() != module.globals.len() {
+        return Err(Error::malformed("the module's global values changed while reading"));
+    }
+    Ok(found)
+}
+
+fn kind_of(code: u32) -> Option<GlobalKind> {
+    match code {
+        module_code::FUNCTION => Some(GlobalKind::Function),
+        module_code::GLOBALVAR => Some(GlobalKind::Variable),
+        module_code::ALIAS | module_code::ALIAS_OLD => Some(GlobalKind::Alias),
+        module_code::IFUNC => Some(GlobalKind::IFunc),
+        _ => None,
+    }
+}
+
+struct Pass<'m, 'a> {
+    module: &'m Module<'a>,
+    edits: &'m Edits,
+    writer: Writer,
+    strtab: Vec<u8>,
+    originals: Vec<GlobalRecord>,
+    /// Read only where an alias becomes something else.
+    constants: Constants,
+    types: Option<TypeTable>,
+    /// Value id and word offset of each body that was written.
+    functions: Vec<(usize, u64)>,
+    vst_offset_bit: Option<u64>,
+}
+
+impl Pass<'_, '_> {
+    fn module_block(&mut self) -> Result<()> {
+        let module = self.module;
+        let data = module.location.data;
+        let block = module.location.block;
+        let width = block.abbrev_width;
+        let with_bodies: Vec<usize> = module.functions_with_bodies().collect();
+        if with_bodies.len() != module.bodies.len() {
+            return Err(Error::malformed(format!(
+                "{} function bodies for {} defined functions",
+                module.bodies.len(),
+                with_bodies.len()
+            ))
+            .at_bit(block.start));
+        }
+        // Which bodies are written: those kept, then a copy for each alias that becomes a
+        // function, in the order of the records, by which the reader matches them.
+        let kept = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Keep);
+        let copies = self.copies(&with_bodies)?;
+        let any_body = kept || !copies.is_empty();
+        let any_dropped = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Declare);
+
+        let open = self.writer.begin_block(TOP, block.id, width);
+        let mut reader = BlockReader::new(data, &block, &BlockInfo::default());
+        let mut record = Record::new();
+        let (mut next_global, mut next_comdat, mut next_body) = (0, 0, 0);
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => break,
+                Entry::DefineAbbrev { start, end } => self.writer.copy_bits(data, start, end),
+                Entry::Record => match record.code {
+                    code if kind_of(code).is_some() => {
+                        self.global(next_global, &record, width)?;
+                        next_global += 1;
+                    }
+                    module_code::COMDAT => {
+                        match self.edits.comdats.get(&next_comdat) {
+                            Some(&kind) => {
+                                let mut fields = record.fields.clone();
+                                if let Some(field) = fields.get_mut(2) {
+                                    *field = selection_code(kind);
+                                }
+                                self.writer.record(width, record.code, &fields);
+                            }
+                            None => self.writer.copy_bits(data, record.start, record.end),
+                        }
+                        next_comdat += 1;
+                    }
+                    module_code::ASM if self.edits.module_asm.is_some() => {
+                        let asm = self.edits.module_asm.as_deref().unwrap_or(&[]);
+                        let fields: Vec<u64> = asm.iter().map(|&c| u64::from(c)).collect();
+                        self.writer.record(width, record.code, &fields);
+                    }
+                    module_code::VSTOFFSET => {
+                        if any_body {
+                            let unabbreviated = abbrev_id::UNABBREV_RECORD;
+                            self.writer.fixed(unabbreviated, width);
+                            self.writer.vbr(u64::from(module_code::VSTOFFSET), 6);
+                            self.writer.vbr(1, 6);
+                            self.vst_offset_bit = Some(self.writer.bit());
+                            self.writer.vbr_padded(0, 6, VSTOFFSET_CHUNKS);
+                        }
+                    }
+                    module_code::HASH => {}
+                    _ => self.writer.copy_bits(data, record.start, record.end),
+                },
+                Entry::Block(inner) => match inner.id {
+                    block_id::FUNCTION => {
+                        let id = with_bodies.get(next_body).copied();
+                        next_body += 1;
+                        if let Some(id) = id.filter(|&id| self.edits.fate(id) == Fate::Keep) {
+                            self.body(id, &inner, any_dropped)?;
+                        }
+                        if next_body == with_bodies.len() {
+                            for &(alias, source) in &copies {
+                                if let Some(body) = module.bodies.get(source) {
+                                    self.body(alias, body, any_dropped)?;
+                                }
+                            }
+                            self.symbol_table(width)?;
+                        }
+                    }
+                    block_id::CONSTANTS => {
+                        let codes = match any_dropped {
+                            true => blockaddress::dangling(module, &inner, &self.lost())?,
+                            false => Vec::new(),
+                        };
+                        self.writer.copy_block(width, data, &inner);
+                        blockaddress::make_null(&mut self.writer, &inner, &codes);
+                    }
+                    // Rewritten behind the bodies.
+                    block_id::VALUE_SYMTAB => {}
+                    // No longer true of what is written.
+                    block_id::GLOBALVAL_SUMMARY
+                    | block_id::FULL_LTO_GLOBALVAL_SUMMARY
+                    | block_id::USELIST => {}
+                    _ => self.writer.copy_block(width, data, &inner),
+                },
+            }
+        }
+        self.writer.end_block(open);
+        Ok(())
+    }
+
+    /// Whether a value is a function whose body is not written.
+    fn lost(&self) -> impl Fn(u64) -> bool + use<'_> {
+        |id| {
+            usize::try_from(id).is_ok_and(|id| {
+                self.edits.fate(id) == Fate::Declare
+                    && self.originals.get(id).is_some_and(|r| r.kind == GlobalKind::Function)
+            })
+        }
+    }
+
+    /// For each alias that becomes a function: its value id and which body it copies.
+    fn copies(&self, with_bodies: &[usize]) -> Result<Vec<(usize, usize)>> {
+        let mut copies = Vec::new();
+        for (&id, edit) in &self.edits.globals {
+            if edit.fate != Fate::Define {
+                continue;
+            }
+            let is_function = |(id, _): &(usize, bool)| {
+                self.originals.get(*id).is_some_and(|r| r.kind == GlobalKind::Function)
+            };
+            if let Some((base, _)) = self.base(id).filter(is_function) {
+                let body = with_bodies.binary_search(&base).map_err(|_| {
+                    Error::malformed("an alias to a function without a body").at_bit(self.bit(id))
+                })?;
+                copies.push((id, body));
+            }
+        }
+        Ok(copies)
+    }
+
+    /// The function or variable that an alias comes down to, and whether it does so directly.
+    fn base(&self, alias: usize) -> Option<(usize, bool)> {
+        let mut id = alias;
+        let mut directly = true;
+        // Aliases may not go round in circles; hostile ones may.
+        for _ in 0..=self.originals.len() {
+            match self.originals.get(id)?.kind {
+                GlobalKind::Function | GlobalKind::Variable => return Some((id, directly)),
+                GlobalKind::Alias | GlobalKind::IFunc => {
+                    let operand = self.module.globals.get(id)?.operand;
+                    let base = self.constants.base_global(u64::from(operand)).or_else(|| {
+                        Some(operand as usize).filter(|&id| id < self.originals.len())
+                    })?;
+                    directly &= base == operand as usize;
+                    id = base;
+                }
+            }
+        }
+        None
+    }
+
+    fn aliasee(&self, alias: usize) -> Aliasee<'_> {
+        let base = self.base(alias);
+        let global = self.module.globals.get(alias);
+        let own = global.zip(self.types.as_ref()).and_then(|(g, t)| t.get(g.type_id).ok());
+        Aliasee {
+            record: base.and_then(|(id, _)| self.originals.get(id)),
+            directly: base.is_some_and(|(_, directly)| directly),
+            is_function: matches!(own, Some(Type::Function { .. })),
+        }
+    }
+
+    fn bit(&self, id: usize) -> u64 {
+        self.module.globals.get(id).map_or(0, |g| g.record_bit)
+    }
+
+    fn global(&mut self, id: usize, record: &Record<'_>, width: u32) -> Result<()> {
+        let Some(edit) = self.edits.globals.get(&id) else {
+            self.writer.copy_bits(self.module.location.data, record.start, record.end);
+            return Ok(());
+        };
+        let Some(mut new) = self.originals.get(id).cloned() else {
+            return Err(Error::malformed("more global values than before").at_bit(record.start));
+        };
+        let aliasee = match new.kind {
+            GlobalKind::Alias | GlobalKind::IFunc => self.aliasee(id),
+            _ => Aliasee::default(),
+        };
+        new.apply(edit, aliasee).map_err(|e| e.at_bit(record.start))?;
+        if let Some(name) = &edit.name {
+            new.set_name(self.strtab.len() as u64, name.len() as u64);
+            self.strtab.extend_from_slice(name);
+        }
+        self.writer.record(width, new.code(), &new.fields);
+        Ok(())
+    }
+
+    fn body(&mut self, id: usize, body: &Block, any_dropped: bool) -> Result<()> {
+        let codes = match any_dropped {
+            true => blockaddress::dangling_in_body(self.module, body, &self.lost())?,
+            false => Vec::new(),
+        };
+        self.functions.push((id, self.word()?));
+        let width = self.module.location.block.abbrev_width;
+        self.writer.copy_block(width, self.module.location.data, body);
+        blockaddress::make_null(&mut self.writer, body, &codes);
+        Ok(())
+    }
+
+    /// Where the writer stands, in words from the start of the file.
+    fn word(&self) -> Result<u64> {
+        let bit = self.writer.bit();
+        match bit.is_multiple_of(32) {
+            true => Ok(bit / 32),
+            // LLVM's writer asserts the same of its own output.
+            false => Err(Error::malformed("a function body that does not start at a word")),
+        }
+    }
+
+    /// The module's value symbol table: FNENTRY `[value id, offset in words]` for each body.
+    fn symbol_table(&mut self, width: u32) -> Result<()> {
+        let Some(offset_bit) = self.vst_offset_bit else { return Ok(()) };
+        let word = self.word()?;
+        const ABBREV_WIDTH: u32 = 4;
+        let open = self.writer.begin_block(width, block_id::VALUE_SYMTAB, ABBREV_WIDTH);
+        for &(id, offset) in &self.functions {
+            self.writer.record(ABBREV_WIDTH, vst_code::FNENTRY, &[id as u64, offset]);
+        }
+        self.writer.end_block(open);
+        self.writer.patch_vbr(offset_bit, word, 6, VSTOFFSET_CHUNKS);
+        Ok(())
+    }
+
+    fn string_table(&mut self) {
+        const ABBREV_WIDTH: u32 = 3;
+        let open = self.writer.begin_block(TOP, block_id::STRTAB, ABBREV_WIDTH);
+        let blob =
+            Abbrev { scalars: vec![Scalar::Literal(u64::from(STRTAB_BLOB))], tail: Tail::Blob };
+        self.writer.define_abbrev(ABBREV_WIDTH, &blob);
+        let first = abbrev_id::FIRST_APPLICATION as u32;
+        let strtab = std::mem::take(&mut self.strtab);
+        self.writer.abbreviated(ABBREV_WIDTH, first, &blob, STRTAB_BLOB, &[], Some(&strtab));
+        self.writer.end_block(open);
+    }
+}
+
+/// A COMDAT record counts its kinds from 1.
+fn selection_code(kind: crate::ir::SelectionKind) -> u64 {
+    kind as u64 + 1
+}
