@@ -145,51 +145,52 @@ impl<'a> Cursor<'a> {
             return Err(Error::malformed(format!("record of {count} fields runs past its block"))
                 .at_bit(self.bit));
         }
-        out.reserve(count as usize);
-        let mut left = count;
-        // As long as a whole window lies inside the range, decode from a register: nine chunks of
-        // six bits fit in the 57 bits that a window has at the least.
-        while left > 0 && self.remaining() >= 64 {
-            let mut window = self.window(self.bit);
-            let mut used = 0u32;
-            while left > 0 && used <= 48 {
-                let chunk = window & 0x3f;
-                if chunk < 0x20 {
-                    out.push(chunk);
-                    window >>= 6;
-                    used += 6;
-                    left -= 1;
-                    continue;
-                }
-                // Two and three chunk values are the next most frequent.
-                let second = window >> 6 & 0x3f;
-                if second < 0x20 && used <= 42 {
-                    out.push(chunk & 0x1f | second << 5);
-                    window >>= 12;
-                    used += 12;
-                    left -= 1;
-                    continue;
-                }
-                let third = window >> 12 & 0x3f;
-                if third < 0x20 && used <= 36 {
-                    out.push(chunk & 0x1f | (second & 0x1f) << 5 | third << 10);
-                    window >>= 18;
-                    used += 18;
-                    left -= 1;
-                    continue;
-                }
-                break;
+        let start = out.len();
+        out.resize(start + count as usize, 0);
+        // Decoded from a register that is filled again when fewer than four chunks are left in
+        // it; most values have one chunk, nearly all others up to four. Bits past the range
+        // come out as something, and are refused when all is read.
+        const REFILL: u32 = 24;
+        let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
+        for slot in out.iter_mut().skip(start) {
+            if held < REFILL {
+                window = self.window(bit);
+                held = 57;
             }
-            self.bit += u64::from(used);
-            if left > 0 && used <= 36 {
-                // What stopped the window was a longer value.
-                out.push(self.vbr(6)?);
-                left -= 1;
+            let first = window & 0x3f;
+            if first < 0x20 {
+                *slot = first;
+                window >>= 6;
+                held -= 6;
+                bit += 6;
+                continue;
             }
+            let (second, third) = (window >> 6 & 0x3f, window >> 12 & 0x3f);
+            let fourth = window >> 18 & 0x3f;
+            let chunks = if second < 0x20 {
+                *slot = first & 0x1f | second << 5;
+                12
+            } else if third < 0x20 {
+                *slot = first & 0x1f | (second & 0x1f) << 5 | third << 10;
+                18
+            } else if fourth < 0x20 {
+                *slot = first & 0x1f | (second & 0x1f) << 5 | (third & 0x1f) << 10 | fourth << 15;
+                24
+            } else {
+                self.bit = bit.min(self.end);
+                *slot = self.vbr_chunks(6)?;
+                bit = self.bit;
+                held = 0;
+                continue;
+            };
+            window >>= chunks;
+            held -= chunks;
+            bit += u64::from(chunks);
         }
-        for _ in 0..left {
-            out.push(self.vbr(6)?);
+        if bit > self.end {
+            return Err(self.past_end());
         }
+        self.bit = bit;
         Ok(())
     }
 
