@@ -14,7 +14,9 @@
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
 //!
-//! Front ends convert and delegate: `capi` (llvm-c/lto.h), `plugin` (the linker plugin API).
+//! [`registry`] keeps what the handles of the C interfaces stand for.
+//!
+//! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), `plugin` (the linker plugin API).
 //! ARCHITECTURE.md tells the whole way and what each module must not know.
 
 // cargo names the file after the library, and linkers look for libLTO.so.
@@ -29,6 +31,7 @@ pub mod bitcode;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitstream;
+pub mod capi;
 pub mod config;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
@@ -36,6 +39,8 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod ir;
+pub mod registry;
+pub mod regular;
 pub mod resolution;
 pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

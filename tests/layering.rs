@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["cgdata"],
     &["engine"],
     &["cache"],
-    &["session"],
+    &["session", "regular"],
     &["registry"],
     &["capi", "thinlto_file", "plugin"],
 ];

@@ -1,0 +1,412 @@
+//! Handles that C callers hold: tokens, never addresses.
+//!
+//! In: an object to keep. Out: a pointer-sized token that finds it again, until the object is
+//! disposed of; every other value (null, stale, disposed twice, of another kind, garbage) is a
+//! [`Misuse`](crate::error::ErrorKind::Misuse) error and touches nothing.
+//!
+//! A token is `kind | generation | slot | mark`. The slot says where to look, the generation must
+//! be the one the slot has now (it grows with each disposal, so a token never comes to life
+//! again), the kind tells a module from a code generator, and the mark is odd, which no pointer to
+//! an object of C is. Slots live in chunks that are never moved or freed, so finding one takes no
+//! lock; a slot has a reader-writer lock of its own, taken without contention in a few
+//! nanoseconds, which makes a disposal wait for the calls that still use the object.
+//!
+//! The first chunk is part of the static itself and the free list runs through the slots, so a
+//! process that loads and unloads the library, and disposes of what it made, leaves nothing
+//! behind. Objects that are never disposed of live to the end of the process: a static is not
+//! dropped.
+//!
+//! This module knows nothing of what it keeps.
+
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+use crate::error::{Error, Result};
+
+/// Slots in the chunk that is part of the static.
+const FIRST: usize = 64;
+/// Each further chunk doubles the number of slots.
+const CHUNKS: usize = (SLOT_BITS - FIRST.trailing_zeros()) as usize;
+
+const MARK_BITS: u32 = 2;
+const MARK: usize = 0b01;
+const KIND_BITS: u32 = 4;
+const SLOT_BITS: u32 = if usize::BITS == 64 { 26 } else { 14 };
+const GENERATION_BITS: u32 = usize::BITS - MARK_BITS - KIND_BITS - SLOT_BITS;
+const MAX_GENERATION: u32 = ((1_u64 << GENERATION_BITS) - 1) as u32;
+const MAX_SLOTS: usize = 1 << SLOT_BITS;
+/// No next slot in the free list.
+const NONE: u32 = u32::MAX;
+
+/// What a handle stands for; part of its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// `lto_module_t`
+    Module = 1,
+    /// `lto_code_gen_t`
+    CodeGenerator = 2,
+    /// `thinlto_code_gen_t`
+    ThinCodeGenerator = 3,
+    /// `lto_input_t`
+    Input = 4,
+    /// `LLVMDisasmContextRef`
+    Disassembler = 5,
+    /// An index of the ThinLTO file API.
+    ThinIndex = 6,
+}
+
+impl Kind {
+    /// The noun for messages, with its article.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Kind::Module => "a module",
+            Kind::CodeGenerator => "a code generator",
+            Kind::ThinCodeGenerator => "a ThinLTO code generator",
+            Kind::Input => "an input file",
+            Kind::Disassembler => "a disassembler",
+            Kind::ThinIndex => "a ThinLTO index",
+        }
+    }
+
+    fn from_code(code: usize) -> Option<Self> {
+        [
+            Kind::Module,
+            Kind::CodeGenerator,
+            Kind::ThinCodeGenerator,
+            Kind::Input,
+            Kind::Disassembler,
+            Kind::ThinIndex,
+        ]
+        .into_iter()
+        .find(|kind| *kind as usize == code)
+    }
+}
+
+/// The parts of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Token {
+    kind: Kind,
+    generation: u32,
+    slot: usize,
+}
+
+impl Token {
+    fn encode(self) -> usize {
+        ((self.kind as usize) << (usize::BITS - KIND_BITS))
+            | ((self.generation as usize) << (MARK_BITS + SLOT_BITS))
+            | (self.slot << MARK_BITS)
+            | MARK
+    }
+
+    fn decode(value: usize) -> Option<Self> {
+        if value & ((1 << MARK_BITS) - 1) != MARK {
+            return None;
+        }
+        Some(Token {
+            kind: Kind::from_code(value >> (usize::BITS - KIND_BITS))?,
+            generation: (value >> (MARK_BITS + SLOT_BITS)) as u32 & MAX_GENERATION,
+            slot: (value >> MARK_BITS) & (MAX_SLOTS - 1),
+        })
+    }
+}
+
+struct Slot<T> {
+    state: RwLock<State<T>>,
+}
+
+struct State<T> {
+    generation: u32,
+    /// The next free slot, while this one is free.
+    next_free: u32,
+    value: Option<T>,
+}
+
+impl<T> Slot<T> {
+    const fn new() -> Self {
+        Slot { state: RwLock::new(State { generation: 0, next_free: NONE, value: None }) }
+    }
+}
+
+struct Free {
+    /// The first free slot below `used`.
+    head: u32,
+    /// Slots from here on were never used.
+    used: u32,
+}
+
+/// All live objects of one kind.
+pub struct Registry<T> {
+    kind: Kind,
+    free: Mutex<Free>,
+    first: [Slot<T>; FIRST],
+    more: [OnceLock<Box<[Slot<T>]>>; CHUNKS],
+}
+
+impl<T> Registry<T> {
+    /// An empty registry; meant for a `static`.
+    pub const fn new(kind: Kind) -> Self {
+        Registry {
+            kind,
+            free: Mutex::new(Free { head: NONE, used: 0 }),
+            first: [const { Slot::new() }; FIRST],
+            more: [const { OnceLock::new() }; CHUNKS],
+        }
+    }
+
+    /// Keeps `value` and returns its token.
+    ///
+    /// Errors: misuse, where more objects are alive than a token can tell apart.
+    pub fn insert(&self, value: T) -> Result<usize> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = if free.head == NONE { free.used } else { free.head };
+        let Some(slot) = self.slot_or_grow(index as usize) else {
+            return Err(Error::misuse(format!("no room for {} more", self.kind.noun())));
+        };
+        let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
+        if free.head == NONE {
+            free.used += 1;
+        } else {
+            free.head = state.next_free;
+        }
+        state.value = Some(value);
+        let token = Token { kind: self.kind, generation: state.generation, slot: index as usize };
+        Ok(token.encode())
+    }
+
+    /// Calls `use_it` with the object. The object cannot be disposed of meanwhile, so the closure
+    /// must neither dispose of it nor call out to the user.
+    ///
+    /// Errors: misuse for a value that is not the token of a live object of this kind, and
+    /// whatever `use_it` returns.
+    #[inline]
+    pub fn with<R>(&self, token: usize, use_it: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+        if let Some(parts) = Token::decode(token)
+            && parts.kind == self.kind
+            && let Some(slot) = self.slot(parts.slot)
+        {
+            let state = slot.state.read().unwrap_or_else(PoisonError::into_inner);
+            if state.generation == parts.generation
+                && let Some(value) = &state.value
+            {
+                return use_it(value);
+            }
+        }
+        Err(self.complaint(token))
+    }
+
+    /// Takes the object out; its token is stale from now on. Waits for calls that still use it.
+    ///
+    /// Errors: misuse for a value that is not the token of a live object of this kind.
+    pub fn remove(&self, token: usize) -> Result<T> {
+        let found = Token::decode(token)
+            .filter(|parts| parts.kind == self.kind)
+            .and_then(|parts| Some((parts, self.slot(parts.slot)?)));
+        let Some((parts, slot)) = found else { return Err(self.complaint(token)) };
+        let taken = {
+            let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
+            let fresh = state.generation == parts.generation;
+            let value = if fresh { state.value.take() } else { None };
+            // A slot whose generations are used up is never given out again.
+            let retired = state.generation == MAX_GENERATION;
+            if value.is_some() && !retired {
+                state.generation += 1;
+            }
+            value.map(|value| (value, retired))
+        };
+        let (value, retired) = taken.ok_or_else(|| self.complaint(token))?;
+        if retired {
+            return Ok(value);
+        }
+        // The lock order is free list, then slot, as in `insert`.
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.next_free = free.head;
+        free.head = parts.slot as u32;
+        Ok(value)
+    }
+
+    /// Why `token` finds nothing.
+    #[cold]
+    fn complaint(&self, token: usize) -> Error {
+        let noun = self.kind.noun();
+        if token == 0 {
+            return Error::misuse(format!("the handle of {noun} is null"));
+        }
+        let known = Token::decode(token).and_then(|parts| {
+            if parts.kind != self.kind {
+                return Some(format!(
+                    "the handle is that of {}, where that of {noun} is needed",
+                    parts.kind.noun()
+                ));
+            }
+            let slot = self.slot(parts.slot)?;
+            let state = slot.state.read().unwrap_or_else(PoisonError::into_inner);
+            (parts.generation < state.generation || state.generation == MAX_GENERATION)
+                .then(|| format!("the handle is that of {noun} that has been disposed of"))
+        });
+        Error::misuse(known.unwrap_or_else(|| format!("{token:#x} is not the handle of {noun}")))
+    }
+
+    /// The slot of that index, where its chunk exists.
+    #[inline]
+    fn slot(&self, index: usize) -> Option<&Slot<T>> {
+        if let Some(slot) = self.first.get(index) {
+            return Some(slot);
+        }
+        let (chunk, offset) = place(index);
+        self.more.get(chunk)?.get()?.get(offset)
+    }
+
+    fn slot_or_grow(&self, index: usize) -> Option<&Slot<T>> {
+        if index >= MAX_SLOTS {
+            return None;
+        }
+        if index >= FIRST {
+            let (chunk, _) = place(index);
+            self.more
+                .get(chunk)?
+                .get_or_init(|| (0..FIRST << chunk).map(|_| Slot::new()).collect());
+        }
+        self.slot(index)
+    }
+}
+
+/// Which chunk a slot beyond the first is in, and where: chunk `c` holds `FIRST << c` slots and
+/// starts at slot `FIRST << c`.
+fn place(index: usize) -> (usize, usize) {
+    let chunk = (index / FIRST).ilog2() as usize;
+    (chunk, index - (FIRST << chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn message<R: std::fmt::Debug>(result: Result<R>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn finds_what_was_kept_and_only_that() {
+        static NUMBERS: Registry<u32> = Registry::new(Kind::Module);
+        let a = NUMBERS.insert(1).unwrap();
+        let b = NUMBERS.insert(2).unwrap();
+        assert_ne!(a, b);
+        assert_eq!(NUMBERS.with(a, |n| Ok(*n)).unwrap(), 1);
+        assert_eq!(NUMBERS.with(b, |n| Ok(*n)).unwrap(), 2);
+        assert_eq!(NUMBERS.remove(a).unwrap(), 1);
+        assert_eq!(
+            message(NUMBERS.with(a, |n| Ok(*n))),
+            "the handle is that of a module that has been disposed of"
+        );
+        assert_eq!(
+            message(NUMBERS.remove(a)),
+            "the handle is that of a module that has been disposed of"
+        );
+        let c = NUMBERS.insert(3).unwrap();
+        assert_ne!(c, a, "a slot used again gives another token");
+        assert!(NUMBERS.with(a, |n| Ok(*n)).is_err());
+        assert_eq!(NUMBERS.with(c, |n| Ok(*n)).unwrap(), 3);
+    }
+
+    #[test]
+    fn refuses_null_garbage_and_other_kinds() {
+        static MODULES: Registry<u32> = Registry::new(Kind::Module);
+        static INPUTS: Registry<u32> = Registry::new(Kind::Input);
+        let module = MODULES.insert(1).unwrap();
+        assert_eq!(message(INPUTS.remove(0)), "the handle of an input file is null");
+        assert_eq!(
+            message(INPUTS.remove(module)),
+            "the handle is that of a module, where that of an input file is needed"
+        );
+        for garbage in [
+            1,
+            2,
+            5,
+            usize::MAX,
+            usize::MAX / 3,
+            module ^ 1,
+            module + 4,
+            &raw const module as usize,
+        ] {
+            let got = message(MODULES.with(garbage, |n| Ok(*n)));
+            assert!(
+                got.ends_with("is not the handle of a module") || got.contains("is needed"),
+                "{got}"
+            );
+        }
+        assert_eq!(MODULES.remove(module).unwrap(), 1);
+    }
+
+    #[test]
+    fn every_bit_of_a_token_matters() {
+        let registry: Registry<u32> = Registry::new(Kind::CodeGenerator);
+        let tokens: Vec<usize> = (0..300).map(|n| registry.insert(n).unwrap()).collect();
+        for bit in 0..usize::BITS {
+            for (n, token) in tokens.iter().enumerate() {
+                let other = token ^ (1 << bit);
+                match registry.with(other, |n| Ok(*n)) {
+                    Ok(found) => {
+                        assert_eq!(tokens.get(found as usize), Some(&other), "{n} bit {bit}")
+                    }
+                    Err(_) => assert!(!tokens.contains(&other)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keeps_thousands_and_reuses_their_slots() {
+        let registry: Registry<usize> = Registry::new(Kind::Input);
+        for _ in 0..3 {
+            let tokens: Vec<usize> = (0..5000).map(|n| registry.insert(n).unwrap()).collect();
+            for (n, token) in tokens.iter().enumerate() {
+                assert_eq!(registry.with(*token, |n| Ok(*n)).unwrap(), n);
+            }
+            for (n, token) in tokens.iter().enumerate() {
+                assert_eq!(registry.remove(*token).unwrap(), n);
+            }
+        }
+        assert_eq!(registry.free.lock().unwrap().used, 5000);
+    }
+
+    #[test]
+    fn a_slot_without_generations_left_is_retired() {
+        let registry: Registry<u32> = Registry::new(Kind::Module);
+        registry.first[0].state.write().unwrap().generation = MAX_GENERATION;
+        let last = registry.insert(7).unwrap();
+        assert_eq!(registry.remove(last).unwrap(), 7);
+        assert_eq!(
+            message(registry.remove(last)),
+            "the handle is that of a module that has been disposed of"
+        );
+        let next = registry.insert(8).unwrap();
+        assert_eq!(Token::decode(next).unwrap().slot, 1);
+    }
+
+    #[test]
+    fn one_of_many_threads_wins_a_disposal() {
+        static SHARED: Registry<String> = Registry::new(Kind::Module);
+        for round in 0..200 {
+            let token = SHARED.insert(format!("object {round}")).unwrap();
+            let removed = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..20 {
+                            let _ = SHARED.with(token, |text| {
+                                assert_eq!(*text, format!("object {round}"));
+                                Ok(())
+                            });
+                        }
+                        if SHARED.remove(token).is_ok() {
+                            removed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                }
+            });
+            assert_eq!(removed.load(Ordering::Relaxed), 1);
+        }
+    }
+}
