@@ -16,7 +16,7 @@ mod metadata;
 mod module;
 mod types;
 
-pub use constants::{Constant, Constants};
+pub use constants::{Constant, Constants, code as constant_code};
 pub use file::{BITCODE_MAGIC, BitcodeFile, BitcodeModule, Identification};
 pub use global::{GlobalKind, GlobalValue, field};
 pub use metadata::Metadata;
