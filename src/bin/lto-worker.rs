@@ -1,2 +1,5 @@
-//! The engine in a process of its own.
-fn main() {}
+//! The engine in a process of its own: libLTO.so starts it, and it runs LLVM.
+
+fn main() {
+    std::process::exit(LTO::engine::worker_main());
+}

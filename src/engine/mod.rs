@@ -1,1 +1,287 @@
 //! Machine code, by a libLLVM found at run time.
+//!
+//! In: bitcode that the earlier layers have validated, and what to do with it. Out: objects,
+//! assembly, bitcode and diagnostics. This module knows nothing of linkers, of resolutions or of
+//! the C API that we export; it decides nothing about a program's semantics.
+//!
+//! ```text
+//! locate    which libLLVM, from names alone          producer  who wrote an input, what can read it
+//! options   cl::opt strings: ours or LLVM's          pool      job slots, one machine each
+//! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
+//! serve     the other end of the conversation        machine   one LLVMContext and its module
+//! api       the functions of LLVM's C API            target    triple to target machine
+//! edit      changes of a module through the C API
+//! ```
+//!
+//! One [`Engine`] serves one link. [`Engine::lease`] gives exclusive use of one machine, whose
+//! state (a module being built, optimized and emitted) lives until [`Lease::reset`] or the end of
+//! the lease. A machine is normally a process of its own, `lto-worker`: LLVM keeps options and
+//! singletons in process-wide variables, and ends the process on what it calls fatal errors. Where
+//! there is no worker program, or where the user asks for it (`LTO_ENGINE=in-process`), the same
+//! conversation is held with a thread of this process.
+
+mod api;
+mod clopt;
+mod edit;
+mod locate;
+mod machine;
+mod memory;
+pub mod options;
+mod pool;
+mod producer;
+mod protocol;
+mod serve;
+mod target;
+mod wire;
+mod worker;
+
+use std::path::PathBuf;
+
+pub use crate::ir::{Linkage, Visibility};
+pub use locate::{Library, LibraryInfo, Origin, Version};
+pub use memory::Bytes;
+pub use pool::{Engine, Lease};
+pub use producer::Producer;
+pub use serve::worker_main;
+pub use target::default_cpu;
+
+/// How to find libLLVM and how to run it.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    /// A libLLVM (or a folder that holds one) named by the user; it is taken or refused, nothing
+    /// else is tried. `None`: search.
+    pub llvm: Option<PathBuf>,
+    /// Run LLVM in threads of this process.
+    pub in_process: bool,
+    /// The worker program; `None`: beside the library, or in `../libexec`.
+    pub worker: Option<PathBuf>,
+    /// Options of LLVM's `cl::opt` registry, one each ("-inline-threshold=10"), after
+    /// [`options::Options::parse`] has taken out those that steer what we do.
+    pub cl_opts: Vec<String>,
+    /// Most leases at the same time; 0 is one for each processor.
+    pub jobs: usize,
+}
+
+impl EngineConfig {
+    /// The configuration that the environment asks for: `LTO_LLVM`, `LTO_ENGINE` and `LTO_WORKER`.
+    pub fn from_env() -> Self {
+        let path = |name: &str| {
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
+        EngineConfig {
+            llvm: path("LTO_LLVM"),
+            in_process: std::env::var_os("LTO_ENGINE").is_some_and(|value| value == "in-process"),
+            worker: path("LTO_WORKER"),
+            cl_opts: Vec::new(),
+            jobs: 0,
+        }
+    }
+}
+
+/// `Reloc::Model`, as far as LTO uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are LLVM's words
+pub enum Reloc {
+    Static = 0,
+    Pic = 1,
+    DynamicNoPic = 2,
+}
+
+/// `CodeModel::Model`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are LLVM's words
+pub enum CodeModel {
+    Tiny = 0,
+    Small = 1,
+    Kernel = 2,
+    Medium = 3,
+    Large = 4,
+}
+
+/// What code generation aims at; the fields have the names of `lto::Config` and `TargetOptions`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TargetConfig {
+    /// Replaces the module's triple (`OverrideTriple`).
+    pub triple: Option<String>,
+    /// The triple of a module that has none; `None`: the library's own default.
+    pub default_triple: Option<String>,
+    /// "" is the target's generic processor.
+    pub cpu: String,
+    /// Subtarget features, "+avx2,-sse4a".
+    pub features: String,
+    /// Code generation's own level (`CGOptLevel`), 0 to 3.
+    pub cg_opt_level: u8,
+    /// `None`: the module's "PIC Level" flag, and without one the target's default.
+    pub reloc: Option<Reloc>,
+    /// `None`: the module's "Code Model" flag, and without one the target's default.
+    pub code_model: Option<CodeModel>,
+    /// Whether the optimizer's target machine looks at those module flags too. `LTOBackend` does
+    /// (linker plugin, llvm-lto2); `LTOCodeGenerator` (libLTO) only for code generation.
+    pub flags_steer_optimizer: bool,
+    /// One section for each function.
+    pub function_sections: bool,
+    /// One section for each variable.
+    pub data_sections: bool,
+    /// Static constructors go to `.init_array` and not to `.ctors`.
+    pub use_init_array: bool,
+    /// Write the table of address-significant symbols.
+    pub emit_addrsig: bool,
+}
+
+impl Default for TargetConfig {
+    /// What LLVM's linker plugin starts from: level 2, `.init_array`, everything else of the
+    /// module's or target's choosing.
+    fn default() -> Self {
+        TargetConfig {
+            triple: None,
+            default_triple: None,
+            cpu: String::new(),
+            features: String::new(),
+            cg_opt_level: 2,
+            reloc: None,
+            code_model: None,
+            flags_steer_optimizer: true,
+            function_sections: false,
+            data_sections: false,
+            use_init_array: true,
+            emit_addrsig: false,
+        }
+    }
+}
+
+/// What `PipelineTuningOptions` holds for a run of passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PassOptions {
+    /// LLVM's LTO front ends set this above level 1.
+    pub loop_vectorization: bool,
+    /// LLVM's LTO front ends set this above level 1.
+    pub slp_vectorization: bool,
+    /// Print each pass as it starts (`debug-pass-manager`).
+    pub debug_logging: bool,
+    /// Run the verifier after each pass.
+    pub verify_each: bool,
+    /// Merge equal functions.
+    pub merge_functions: bool,
+}
+
+impl PassOptions {
+    /// The settings of LLVM's LTO front ends at `opt_level` 0 to 3.
+    pub fn at_level(opt_level: u8) -> Self {
+        PassOptions {
+            loop_vectorization: opt_level > 1,
+            slp_vectorization: opt_level > 1,
+            debug_logging: false,
+            verify_each: false,
+            merge_functions: false,
+        }
+    }
+}
+
+/// What [`Lease::emit`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the words say it
+pub enum FileType {
+    Assembly = 0,
+    Object = 1,
+}
+
+/// One change of the module, by the name of a global value (the name in the IR, without the
+/// mangling of the object format). A name that the module does not have is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// `GlobalValue::setLinkage`.
+    SetLinkage {
+        /// The global value.
+        name: String,
+        /// Its new linkage; local linkage also resets the visibility, as in LLVM.
+        linkage: Linkage,
+    },
+    /// `GlobalValue::setVisibility`.
+    SetVisibility {
+        /// The global value.
+        name: String,
+        /// Its new visibility.
+        visibility: Visibility,
+    },
+    /// Adds an enum attribute without a value ("norecurse") to a function.
+    AddFnAttr {
+        /// The function.
+        name: String,
+        /// LLVM's name of the attribute.
+        attr: String,
+    },
+    /// Deletes the body of a function that is a single block of `unreachable`: the stub that makes
+    /// a definition's signature win over a declaration's when modules are linked.
+    StripBody {
+        /// The function.
+        name: String,
+    },
+    /// `Module::setModuleIdentifier`.
+    SetIdentifier {
+        /// What diagnostics call the module.
+        identifier: String,
+    },
+    /// `Module::setSourceFileName`.
+    SetSourceFileName {
+        /// The name in the object's FILE symbol.
+        name: String,
+    },
+    /// `appendToCompilerUsed`: keeps definitions that the optimizer would drop.
+    AppendToCompilerUsed {
+        /// The global values, in the order in which they are appended.
+        names: Vec<String>,
+    },
+}
+
+/// What [`Lease::globals`] tells of one global value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalInfo {
+    /// The name in the IR; empty for an unnamed value.
+    pub name: String,
+    /// Which list of the module it stands in.
+    pub kind: GlobalKind,
+    /// `GlobalValue::getLinkage`.
+    pub linkage: Linkage,
+    /// `GlobalValue::getVisibility`.
+    pub visibility: Visibility,
+    /// Without a body or an initializer.
+    pub is_declaration: bool,
+    /// An alias whose aliasee is directly a function.
+    pub aliases_function: bool,
+}
+
+/// The lists of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the words say it
+pub enum GlobalKind {
+    Function = 0,
+    Variable = 1,
+    Alias = 2,
+    IFunc = 3,
+}
+
+/// `DiagnosticSeverity`, with LLVM's codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are LLVM's words
+pub enum Severity {
+    Error = 0,
+    Warning = 1,
+    Remark = 2,
+    Note = 3,
+}
+
+/// One message of LLVM's diagnostic handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// LLVM's text, without a line end.
+    pub text: String,
+    /// The module that was being worked on.
+    pub module: String,
+}

@@ -1,0 +1,374 @@
+//! The functions of LLVM's C API, looked up by name in a library loaded at run time.
+//!
+//! In: the path of a libLLVM. Out: a table of function pointers. This file knows their types (from
+//! llvm-c/*.h) and in which versions they exist, not how they are used.
+//!
+//! The library is loaded with `RTLD_LOCAL`, so several libLLVMs of different versions can live in
+//! one process, and is never unloaded: LLVM registers destructors and keeps global state.
+//!
+//! What not every version from 14 on has, and what is done without it:
+//!
+//! | function | versions | without it |
+//! |---|---|---|
+//! | `LLVMGetVersion` | 16 and later | the version in the file's name |
+//! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
+//! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
+//!
+//! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
+
+#![allow(unsafe_code)]
+
+use super::target::OptionBits;
+use crate::error::{Error, Result};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Distinct pointer types, so that a module cannot be passed for a value.
+macro_rules! opaque {
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        $($(#[$meta])* pub(super) enum $name {})*
+    };
+}
+
+opaque! {
+    Context, Module, Value, Type, MemoryBuffer, Target, TargetMachine, TargetData,
+    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, BasicBlock,
+}
+
+/// Called by LLVM for each diagnostic, with the pointer given when it was installed.
+pub(super) type DiagnosticHandler = unsafe extern "C" fn(*mut DiagnosticInfo, *mut c_void);
+/// Called by LLVM instead of ending the process; must not return.
+pub(super) type FatalErrorHandler = unsafe extern "C" fn(*const c_char);
+
+macro_rules! functions {
+    (
+        required { $($name:ident: fn($($arg:ty),* $(,)?) $(-> $ret:ty)?;)* }
+        optional { $($opt:ident: fn($($opt_arg:ty),* $(,)?) $(-> $opt_ret:ty)?;)* }
+    ) => {
+        /// The functions of one loaded libLLVM, under LLVM's names.
+        #[allow(non_snake_case)]
+        pub(super) struct Functions {
+            $(pub(super) $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
+            $(pub(super) $opt: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
+        }
+
+        impl Functions {
+            fn look_up(find: impl Fn(&CStr) -> *mut c_void) -> Result<Functions> {
+                let name = |name: &str| CString::new(name).unwrap_or_default();
+                let required = |text: &str| {
+                    let found = find(&name(text));
+                    if found.is_null() {
+                        return Err(Error::unsupported(format!("it lacks the function {text}")));
+                    }
+                    Ok(found)
+                };
+                Ok(Functions {
+                    $($name: {
+                        let found = required(stringify!($name))?;
+                        // SAFETY: not null, and a function that LLVM exports under this name has
+                        // this type (llvm-c/*.h of LLVM 14 to 22).
+                        unsafe {
+                            std::mem::transmute::<
+                                *mut c_void,
+                                unsafe extern "C" fn($($arg),*) $(-> $ret)?,
+                            >(found)
+                        }
+                    },)*
+                    $($opt: {
+                        let found = find(&name(stringify!($opt)));
+                        // SAFETY: as above; null becomes None.
+                        unsafe {
+                            std::mem::transmute::<
+                                *mut c_void,
+                                Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,
+                            >(found)
+                        }
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    required {
+        // Core.h: context and diagnostics
+        LLVMContextCreate: fn() -> *mut Context;
+        LLVMContextDispose: fn(*mut Context);
+        LLVMContextSetDiagnosticHandler:
+            fn(*mut Context, Option<DiagnosticHandler>, *mut c_void);
+        LLVMContextSetDiscardValueNames: fn(*mut Context, c_int);
+        LLVMGetDiagInfoDescription: fn(*mut DiagnosticInfo) -> *mut c_char;
+        LLVMGetDiagInfoSeverity: fn(*mut DiagnosticInfo) -> c_int;
+        LLVMDisposeMessage: fn(*mut c_char);
+        // Core.h: memory buffers
+        LLVMCreateMemoryBufferWithMemoryRange:
+            fn(*const c_char, usize, *const c_char, c_int) -> *mut MemoryBuffer;
+        LLVMGetBufferStart: fn(*mut MemoryBuffer) -> *const c_char;
+        LLVMGetBufferSize: fn(*mut MemoryBuffer) -> usize;
+        LLVMDisposeMemoryBuffer: fn(*mut MemoryBuffer);
+        // Core.h: modules
+        LLVMModuleCreateWithNameInContext: fn(*const c_char, *mut Context) -> *mut Module;
+        LLVMDisposeModule: fn(*mut Module);
+        LLVMGetTarget: fn(*mut Module) -> *const c_char;
+        LLVMSetTarget: fn(*mut Module, *const c_char);
+        LLVMGetDataLayoutStr: fn(*mut Module) -> *const c_char;
+        LLVMSetModuleIdentifier: fn(*mut Module, *const c_char, usize);
+        LLVMSetSourceFileName: fn(*mut Module, *const c_char, usize);
+        LLVMGetModuleFlag: fn(*mut Module, *const c_char, usize) -> *mut Metadata;
+        LLVMGetMDString: fn(*mut Value, *mut c_uint) -> *const c_char;
+        LLVMMetadataAsValue: fn(*mut Context, *mut Metadata) -> *mut Value;
+        // Core.h: global values
+        LLVMGetFirstFunction: fn(*mut Module) -> *mut Value;
+        LLVMGetNextFunction: fn(*mut Value) -> *mut Value;
+        LLVMGetFirstGlobal: fn(*mut Module) -> *mut Value;
+        LLVMGetNextGlobal: fn(*mut Value) -> *mut Value;
+        LLVMGetFirstGlobalAlias: fn(*mut Module) -> *mut Value;
+        LLVMGetNextGlobalAlias: fn(*mut Value) -> *mut Value;
+        LLVMGetFirstGlobalIFunc: fn(*mut Module) -> *mut Value;
+        LLVMGetNextGlobalIFunc: fn(*mut Value) -> *mut Value;
+        LLVMGetNamedFunction: fn(*mut Module, *const c_char) -> *mut Value;
+        LLVMGetNamedGlobal: fn(*mut Module, *const c_char) -> *mut Value;
+        LLVMGetNamedGlobalAlias: fn(*mut Module, *const c_char, usize) -> *mut Value;
+        LLVMGetNamedGlobalIFunc: fn(*mut Module, *const c_char, usize) -> *mut Value;
+        LLVMGetValueName2: fn(*mut Value, *mut usize) -> *const c_char;
+        LLVMIsDeclaration: fn(*mut Value) -> c_int;
+        LLVMGetLinkage: fn(*mut Value) -> c_int;
+        LLVMSetLinkage: fn(*mut Value, c_int);
+        LLVMGetVisibility: fn(*mut Value) -> c_int;
+        LLVMSetVisibility: fn(*mut Value, c_int);
+        LLVMGetSection: fn(*mut Value) -> *const c_char;
+        LLVMSetSection: fn(*mut Value, *const c_char);
+        LLVMSetAlignment: fn(*mut Value, c_uint);
+        LLVMAliasGetAliasee: fn(*mut Value) -> *mut Value;
+        LLVMGetInitializer: fn(*mut Value) -> *mut Value;
+        LLVMSetInitializer: fn(*mut Value, *mut Value);
+        LLVMSetGlobalConstant: fn(*mut Value, c_int);
+        LLVMAddGlobal: fn(*mut Module, *mut Type, *const c_char) -> *mut Value;
+        LLVMDeleteGlobal: fn(*mut Value);
+        LLVMGetComdat: fn(*mut Value) -> *mut Comdat;
+        LLVMSetComdat: fn(*mut Value, *mut Comdat);
+        LLVMGetFirstBasicBlock: fn(*mut Value) -> *mut BasicBlock;
+        LLVMGetNextBasicBlock: fn(*mut BasicBlock) -> *mut BasicBlock;
+        LLVMGetFirstInstruction: fn(*mut BasicBlock) -> *mut Value;
+        LLVMIsAUnreachableInst: fn(*mut Value) -> *mut Value;
+        LLVMDeleteBasicBlock: fn(*mut BasicBlock);
+        // Core.h: values, constants, types
+        LLVMTypeOf: fn(*mut Value) -> *mut Type;
+        LLVMIsNull: fn(*mut Value) -> c_int;
+        LLVMIsAFunction: fn(*mut Value) -> *mut Value;
+        LLVMIsAGlobalObject: fn(*mut Value) -> *mut Value;
+        LLVMIsAConstantInt: fn(*mut Value) -> *mut Value;
+        LLVMIsAConstantExpr: fn(*mut Value) -> *mut Value;
+        LLVMGetNumOperands: fn(*mut Value) -> c_int;
+        LLVMGetOperand: fn(*mut Value, c_uint) -> *mut Value;
+        LLVMConstIntGetZExtValue: fn(*mut Value) -> c_ulonglong;
+        LLVMConstPointerCast: fn(*mut Value, *mut Type) -> *mut Value;
+        LLVMConstArray: fn(*mut Type, *mut *mut Value, c_uint) -> *mut Value;
+        LLVMArrayType: fn(*mut Type, c_uint) -> *mut Type;
+        LLVMPointerType: fn(*mut Type, c_uint) -> *mut Type;
+        LLVMInt8TypeInContext: fn(*mut Context) -> *mut Type;
+        // Core.h: attributes
+        LLVMGetEnumAttributeKindForName: fn(*const c_char, usize) -> c_uint;
+        LLVMCreateEnumAttribute: fn(*mut Context, c_uint, u64) -> *mut Attribute;
+        LLVMAddAttributeAtIndex: fn(*mut Value, c_uint, *mut Attribute);
+        // Analysis.h, DebugInfo.h, BitReader.h, BitWriter.h, Linker.h
+        LLVMVerifyModule: fn(*mut Module, c_int, *mut *mut c_char) -> c_int;
+        LLVMStripModuleDebugInfo: fn(*mut Module) -> c_int;
+        LLVMParseBitcodeInContext2:
+            fn(*mut Context, *mut MemoryBuffer, *mut *mut Module) -> c_int;
+        LLVMWriteBitcodeToMemoryBuffer: fn(*mut Module) -> *mut MemoryBuffer;
+        LLVMLinkModules2: fn(*mut Module, *mut Module) -> c_int;
+        // IRReader.h: the self-test of `target` is a text
+        LLVMParseIRInContext:
+            fn(*mut Context, *mut MemoryBuffer, *mut *mut Module, *mut *mut c_char) -> c_int;
+        // Target.h, TargetMachine.h
+        LLVMGetDefaultTargetTriple: fn() -> *mut c_char;
+        LLVMGetTargetFromTriple:
+            fn(*const c_char, *mut *mut Target, *mut *mut c_char) -> c_int;
+        LLVMCreateTargetMachine: fn(
+            *mut Target, *const c_char, *const c_char, *const c_char, c_int, c_int, c_int,
+        ) -> *mut TargetMachine;
+        LLVMDisposeTargetMachine: fn(*mut TargetMachine);
+        LLVMTargetMachineEmitToMemoryBuffer: fn(
+            *mut TargetMachine, *mut Module, c_int, *mut *mut c_char, *mut *mut MemoryBuffer,
+        ) -> c_int;
+        LLVMCreateTargetDataLayout: fn(*mut TargetMachine) -> *mut TargetData;
+        LLVMDisposeTargetData: fn(*mut TargetData);
+        LLVMSetModuleDataLayout: fn(*mut Module, *mut TargetData);
+        // Transforms/PassBuilder.h, Error.h
+        LLVMCreatePassBuilderOptions: fn() -> *mut PassBuilderOptions;
+        LLVMDisposePassBuilderOptions: fn(*mut PassBuilderOptions);
+        LLVMPassBuilderOptionsSetLoopVectorization: fn(*mut PassBuilderOptions, c_int);
+        LLVMPassBuilderOptionsSetSLPVectorization: fn(*mut PassBuilderOptions, c_int);
+        LLVMPassBuilderOptionsSetDebugLogging: fn(*mut PassBuilderOptions, c_int);
+        LLVMPassBuilderOptionsSetVerifyEach: fn(*mut PassBuilderOptions, c_int);
+        LLVMPassBuilderOptionsSetMergeFunctions: fn(*mut PassBuilderOptions, c_int);
+        LLVMRunPasses: fn(
+            *mut Module, *const c_char, *mut TargetMachine, *mut PassBuilderOptions,
+        ) -> *mut ErrorInfo;
+        LLVMGetErrorMessage: fn(*mut ErrorInfo) -> *mut c_char;
+        LLVMDisposeErrorMessage: fn(*mut c_char);
+        // Support.h, ErrorHandling.h
+        LLVMParseCommandLineOptions: fn(c_int, *const *const c_char, *const c_char);
+        LLVMInstallFatalErrorHandler: fn(Option<FatalErrorHandler>);
+    }
+    optional {
+        LLVMGetVersion: fn(*mut c_uint, *mut c_uint, *mut c_uint);
+        LLVMSetTargetMachineMachineOutliner: fn(*mut TargetMachine, c_int);
+        _ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv: fn(*mut Context);
+    }
+}
+
+/// A loaded libLLVM.
+pub(super) struct Api {
+    pub(super) f: Functions,
+    /// The version that the library reports, or else the one that its name was said to have.
+    pub(super) version: (u32, u32, u32),
+    /// Where `TargetOptions` keeps what the C API cannot set; found at the first need.
+    pub(super) option_bits: OnceLock<OptionBits>,
+    handle: *mut c_void,
+}
+
+// SAFETY: function pointers and a dlopen handle belong to the process, not to a thread, and the
+// library is never unloaded. What the functions may be used for at the same time (different
+// contexts) is their callers' concern.
+unsafe impl Send for Api {}
+// SAFETY: as above.
+unsafe impl Sync for Api {}
+
+impl Api {
+    /// Loads the library and initializes every target in it. `named`: the version to assume of a
+    /// library that cannot tell.
+    pub(super) fn load(path: &Path, named: (u32, u32, u32)) -> Result<Api> {
+        use std::os::unix::ffi::OsStrExt;
+        let refused = |message: String| {
+            Error::engine(message)
+                .context("this libLLVM cannot be used")
+                .in_file(path.to_string_lossy())
+        };
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| refused("its path holds a zero byte".to_string()))?;
+        // SAFETY: `name` is a C string. Loading runs the constructors of a library that the user
+        // or the system designated as libLLVM.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if handle.is_null() {
+            // SAFETY: dlerror gives a C string of this thread that lives until its next call.
+            let text = unsafe {
+                let text = libc::dlerror();
+                if text.is_null() {
+                    "dlopen failed".into()
+                } else {
+                    CStr::from_ptr(text).to_string_lossy().into_owned()
+                }
+            };
+            return Err(refused(text));
+        }
+        let find = |name: &CStr| {
+            // SAFETY: a live handle and a C string.
+            unsafe { libc::dlsym(handle, name.as_ptr()) }
+        };
+        let f = Functions::look_up(find).map_err(|e| refused(e.message().to_string()))?;
+        let mut version = named;
+        if let Some(get) = f.LLVMGetVersion {
+            let (mut major, mut minor, mut patch) = (0, 0, 0);
+            // SAFETY: three places to write to.
+            unsafe { get(&mut major, &mut minor, &mut patch) };
+            version = (major, minor, patch);
+        }
+        let api = Api { f, version, option_bits: OnceLock::new(), handle };
+        api.initialize_targets();
+        Ok(api)
+    }
+
+    /// Calls the initializers of every target that this library was built with. Which those are
+    /// is found by name: LLVM's own `LLVMInitializeAllTargets` are inline functions of a header
+    /// and exist in no library.
+    fn initialize_targets(&self) {
+        const TARGETS: [&str; 24] = [
+            "AArch64",
+            "AMDGPU",
+            "ARC",
+            "ARM",
+            "AVR",
+            "BPF",
+            "CSKY",
+            "Hexagon",
+            "Lanai",
+            "LoongArch",
+            "M68k",
+            "MSP430",
+            "Mips",
+            "NVPTX",
+            "PowerPC",
+            "RISCV",
+            "SPIRV",
+            "Sparc",
+            "SystemZ",
+            "VE",
+            "WebAssembly",
+            "X86",
+            "XCore",
+            "Xtensa",
+        ];
+        for target in TARGETS {
+            for part in ["TargetInfo", "Target", "TargetMC", "AsmParser", "AsmPrinter"] {
+                let Ok(name) = CString::new(format!("LLVMInitialize{target}{part}")) else {
+                    continue;
+                };
+                // SAFETY: a live handle and a C string.
+                let found = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
+                if !found.is_null() {
+                    // SAFETY: LLVM's initializers take and return nothing (llvm-c/Target.h).
+                    unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(found)() };
+                }
+            }
+        }
+    }
+
+    /// Takes over a message that LLVM allocated; empty for null.
+    pub(super) fn message(&self, text: *mut c_char) -> String {
+        if text.is_null() {
+            return String::new();
+        }
+        // SAFETY: LLVM hands out C strings of its own allocation, which we read once and give back.
+        unsafe {
+            let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
+            (self.f.LLVMDisposeMessage)(text);
+            copy
+        }
+    }
+
+    /// Takes over an error; empty for null, which is success.
+    pub(super) fn error(&self, error: *mut ErrorInfo) -> Option<String> {
+        if error.is_null() {
+            return None;
+        }
+        // SAFETY: LLVMGetErrorMessage consumes the error; its message is a C string that
+        // LLVMDisposeErrorMessage frees.
+        unsafe {
+            let text = (self.f.LLVMGetErrorMessage)(error);
+            let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
+            (self.f.LLVMDisposeErrorMessage)(text);
+            Some(copy)
+        }
+    }
+
+    /// Takes over a memory buffer and gives its content to `read`.
+    pub(super) fn with_buffer<T>(
+        &self,
+        buffer: *mut MemoryBuffer,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        // SAFETY: LLVM hands out live buffers; the content is valid until it is disposed.
+        unsafe {
+            let start = (self.f.LLVMGetBufferStart)(buffer).cast::<u8>();
+            let size = (self.f.LLVMGetBufferSize)(buffer);
+            let result =
+                if size == 0 { read(&[]) } else { read(std::slice::from_raw_parts(start, size)) };
+            (self.f.LLVMDisposeMemoryBuffer)(buffer);
+            result
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Changes of a module through the C API.
+//!
+//! In: a module in memory and names of its global values. Out: the module changed, or listed.
+//! Knows nothing of why.
+
+#![allow(unsafe_code)]
+
+use super::api::{self, Api};
+use super::{Edit, GlobalInfo, GlobalKind, Linkage, Visibility};
+use crate::error::{Error, Result};
+use std::ffi::{CStr, CString, c_int, c_uint};
+
+/// A module being changed; all pointers are live.
+pub(super) struct Editor<'a> {
+    pub(super) api: &'a Api,
+    pub(super) context: *mut api::Context,
+    pub(super) module: *mut api::Module,
+}
+
+/// Linkages by the C API's numbers (`LLVMLinkage`), which have gaps for what LLVM dropped.
+const LINKAGES: [(c_int, Linkage); 11] = [
+    (0, Linkage::External),
+    (1, Linkage::AvailableExternally),
+    (2, Linkage::LinkOnceAny),
+    (3, Linkage::LinkOnceOdr),
+    (5, Linkage::WeakAny),
+    (6, Linkage::WeakOdr),
+    (7, Linkage::Appending),
+    (8, Linkage::Internal),
+    (9, Linkage::Private),
+    (12, Linkage::ExternalWeak),
+    (14, Linkage::Common),
+];
+const PRIVATE: c_int = 9;
+const APPENDING: c_int = 7;
+
+/// The members of `llvm.used` before names were added to it; `None`: it did not exist.
+pub(super) struct OriginalUsed(Option<Vec<*mut api::Value>>);
+
+impl Editor<'_> {
+    /// Makes one change.
+    pub(super) fn apply(&self, edit: &Edit) -> Result<()> {
+        let f = &self.api.f;
+        // SAFETY, for all calls here: values of the live module, found by name, and C strings or
+        // ranges that LLVM copies.
+        match edit {
+            Edit::SetLinkage { name, linkage } => {
+                let value = self.find(name)?;
+                let code = LINKAGES.iter().find(|(_, l)| l == linkage).map_or(0, |(code, _)| *code);
+                unsafe { (f.LLVMSetLinkage)(value, code) };
+            }
+            Edit::SetVisibility { name, visibility } => {
+                let value = self.find(name)?;
+                unsafe { (f.LLVMSetVisibility)(value, *visibility as c_int) };
+            }
+            Edit::AddFnAttr { name, attr } => {
+                let function = self.function(name)?;
+                let kind = unsafe {
+                    (f.LLVMGetEnumAttributeKindForName)(attr.as_ptr().cast(), attr.len())
+                };
+                if kind == 0 {
+                    return Err(Error::misuse(format!("LLVM has no attribute {attr}")));
+                }
+                // LLVMAttributeFunctionIndex is -1.
+                unsafe {
+                    let attribute = (f.LLVMCreateEnumAttribute)(self.context, kind, 0);
+                    (f.LLVMAddAttributeAtIndex)(function, c_uint::MAX, attribute);
+                }
+            }
+            Edit::StripBody { name } => {
+                let function = self.function(name)?;
+                unsafe {
+                    let block = (f.LLVMGetFirstBasicBlock)(function);
+                    let is_stub = !block.is_null() && {
+                        let first = (f.LLVMGetFirstInstruction)(block);
+                        (f.LLVMGetNextBasicBlock)(block).is_null()
+                            && !first.is_null()
+                            && !(f.LLVMIsAUnreachableInst)(first).is_null()
+                    };
+                    // Deleting blocks that refer to each other is not in the C API's power.
+                    if !is_stub {
+                        return Err(Error::misuse(format!("{name} has a real body or none")));
+                    }
+                    (f.LLVMDeleteBasicBlock)(block);
+                }
+            }
+            Edit::SetIdentifier { identifier } => unsafe {
+                (f.LLVMSetModuleIdentifier)(
+                    self.module,
+                    identifier.as_ptr().cast(),
+                    identifier.len(),
+                );
+            },
+            Edit::SetSourceFileName { name } => unsafe {
+                (f.LLVMSetSourceFileName)(self.module, name.as_ptr().cast(), name.len());
+            },
+            Edit::AppendToCompilerUsed { names } => {
+                let values =
+                    names.iter().map(|name| self.find(name)).collect::<Result<Vec<_>>>()?;
+                self.append_to_used(c"llvm.compiler.used", values);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<*mut api::Value> {
+        let f = &self.api.f;
+        let missing = || Error::misuse(format!("the module has no global value {name}"));
+        let c_name = CString::new(name).map_err(|_| missing())?;
+        let (start, len) = (c_name.as_ptr(), name.len());
+        // SAFETY: a live module and a C string with its length.
+        unsafe {
+            [
+                (f.LLVMGetNamedFunction)(self.module, start),
+                (f.LLVMGetNamedGlobal)(self.module, start),
+                (f.LLVMGetNamedGlobalAlias)(self.module, start, len),
+                (f.LLVMGetNamedGlobalIFunc)(self.module, start, len),
+            ]
+        }
+        .into_iter()
+        .find(|value| !value.is_null())
+        .ok_or_else(missing)
+    }
+
+    fn function(&self, name: &str) -> Result<*mut api::Value> {
+        let value = self.find(name)?;
+        // SAFETY: a live value.
+        if unsafe { (self.api.f.LLVMIsAFunction)(value) }.is_null() {
+            return Err(Error::misuse(format!("{name} is not a function")));
+        }
+        Ok(value)
+    }
+
+    fn named_global(&self, name: &CStr) -> Option<*mut api::Value> {
+        // SAFETY: a live module and a C string.
+        let value = unsafe { (self.api.f.LLVMGetNamedGlobal)(self.module, name.as_ptr()) };
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The elements of an array variable such as `llvm.used`.
+    fn elements(&self, variable: *mut api::Value) -> Vec<*mut api::Value> {
+        let f = &self.api.f;
+        // SAFETY: a live variable; a declaration has a null initializer, and the operands of an
+        // array constant (none, for zeroinitializer) are its elements.
+        unsafe {
+            let array = (f.LLVMGetInitializer)(variable);
+            if array.is_null() {
+                return Vec::new();
+            }
+            let count = c_uint::try_from((f.LLVMGetNumOperands)(array)).unwrap_or(0);
+            (0..count).map(|at| (f.LLVMGetOperand)(array, at)).collect()
+        }
+    }
+
+    /// Replaces the array variable `name` by one with the old elements and these new ones, each
+    /// once, as LLVM's `appendToUsedList` does (ModuleUtils.cpp).
+    fn append_to_used(&self, name: &CStr, values: Vec<*mut api::Value>) {
+        if values.is_empty() {
+            return;
+        }
+        let f = &self.api.f;
+        let old = self.named_global(name);
+        let mut list = old.map(|variable| self.elements(variable)).unwrap_or_default();
+        // SAFETY: live values of one context; a constant cast is uniqued, so that pointers compare
+        // as LLVM's own set would compare them.
+        unsafe {
+            let pointer = (f.LLVMPointerType)((f.LLVMInt8TypeInContext)(self.context), 0);
+            for value in values {
+                let value = (f.LLVMConstPointerCast)(value, pointer);
+                if !list.contains(&value) {
+                    list.push(value);
+                }
+            }
+        }
+        self.replace_used(name, old, &mut list);
+    }
+
+    fn replace_used(
+        &self,
+        name: &CStr,
+        old: Option<*mut api::Value>,
+        list: &mut [*mut api::Value],
+    ) {
+        let f = &self.api.f;
+        // SAFETY: live values of one context; nothing refers to the old variable, since IR cannot
+        // use variables whose names begin with "llvm.".
+        unsafe {
+            if let Some(old) = old {
+                (f.LLVMDeleteGlobal)(old);
+            }
+            let pointer = (f.LLVMPointerType)((f.LLVMInt8TypeInContext)(self.context), 0);
+            let count = c_uint::try_from(list.len()).unwrap_or(c_uint::MAX);
+            let array = (f.LLVMConstArray)(pointer, list.as_mut_ptr(), count);
+            let variable =
+                (f.LLVMAddGlobal)(self.module, (f.LLVMArrayType)(pointer, count), name.as_ptr());
+            (f.LLVMSetInitializer)(variable, array);
+            (f.LLVMSetLinkage)(variable, APPENDING);
+            (f.LLVMSetSection)(variable, c"llvm.metadata".as_ptr());
+        }
+    }
+
+    /// Adds those of `names` that the module has to `llvm.used`.
+    pub(super) fn preserve_by_used(&self, names: &[String]) -> Result<OriginalUsed> {
+        let original = self.named_global(c"llvm.used").map(|variable| self.elements(variable));
+        let values = names.iter().filter_map(|name| self.find(name).ok()).collect();
+        self.append_to_used(c"llvm.used", values);
+        Ok(OriginalUsed(original))
+    }
+
+    /// Takes back what `preserve_by_used` did. Its members must still exist.
+    pub(super) fn restore_used(&self, original: OriginalUsed) -> Result<()> {
+        let Some(current) = self.named_global(c"llvm.used") else { return Ok(()) };
+        match original.0 {
+            None => {
+                // SAFETY: a live variable that nothing refers to.
+                unsafe { (self.api.f.LLVMDeleteGlobal)(current) };
+            }
+            Some(mut list) if list.len() != self.elements(current).len() => {
+                self.replace_used(c"llvm.used", Some(current), &mut list);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Every global value of the module.
+    pub(super) fn globals(&self) -> Vec<GlobalInfo> {
+        let f = &self.api.f;
+        let lists = [
+            (GlobalKind::Function, f.LLVMGetFirstFunction, f.LLVMGetNextFunction),
+            (GlobalKind::Variable, f.LLVMGetFirstGlobal, f.LLVMGetNextGlobal),
+            (GlobalKind::Alias, f.LLVMGetFirstGlobalAlias, f.LLVMGetNextGlobalAlias),
+            (GlobalKind::IFunc, f.LLVMGetFirstGlobalIFunc, f.LLVMGetNextGlobalIFunc),
+        ];
+        let mut globals = Vec::new();
+        for (kind, first, next) in lists {
+            // SAFETY: a live module; the module's list ends with null.
+            let mut value = unsafe { first(self.module) };
+            while !value.is_null() {
+                globals.push(self.describe(value, kind));
+                // SAFETY: a live value of that list.
+                value = unsafe { next(value) };
+            }
+        }
+        globals
+    }
+
+    fn describe(&self, value: *mut api::Value, kind: GlobalKind) -> GlobalInfo {
+        let f = &self.api.f;
+        // SAFETY: a live global value.
+        unsafe {
+            let linkage = (f.LLVMGetLinkage)(value);
+            let aliases_function = kind == GlobalKind::Alias
+                && !(f.LLVMIsAFunction)((f.LLVMAliasGetAliasee)(value)).is_null();
+            GlobalInfo {
+                name: String::from_utf8_lossy(self.name(value)).into_owned(),
+                kind,
+                linkage: LINKAGES
+                    .iter()
+                    .find(|(code, _)| *code == linkage)
+                    .map_or(Linkage::External, |(_, linkage)| *linkage),
+                visibility: match (f.LLVMGetVisibility)(value) {
+                    1 => Visibility::Hidden,
+                    2 => Visibility::Protected,
+                    _ => Visibility::Default,
+                },
+                is_declaration: (f.LLVMIsDeclaration)(value) != 0,
+                aliases_function,
+            }
+        }
+    }
+
+    fn name(&self, value: *mut api::Value) -> &[u8] {
+        let mut len = 0;
+        // SAFETY: a live value; its name belongs to it and outlives this borrow, during which
+        // nothing renames it.
+        unsafe {
+            let start = (self.api.f.LLVMGetValueName2)(value, &mut len);
+            if len == 0 { &[] } else { std::slice::from_raw_parts(start.cast(), len) }
+        }
+    }
+
+    /// Static constructors of an ELF module as what code generation makes of them with
+    /// `UseInitArray`: pointers in `.init_array` and `.fini_array`, with the priority in the
+    /// section's name and the comdat of the entry's associated variable
+    /// (`AsmPrinter::emitXXStructorList`, `getStaticStructorSection`).
+    pub(super) fn constructors_to_init_array(&self) -> Result<()> {
+        for (variable, section) in
+            [(c"llvm.global_ctors", ".init_array"), (c"llvm.global_dtors", ".fini_array")]
+        {
+            let Some(list) = self.named_global(variable) else { continue };
+            let mut entries = Vec::new();
+            for entry in self.elements(list) {
+                entries.extend(self.structor(entry));
+            }
+            // Stable, as LLVM's: equal priorities keep their order.
+            entries.sort_by_key(|&(priority, ..)| priority);
+            for (priority, function, key) in entries {
+                self.add_structor(section, priority, function, key)?;
+            }
+            // SAFETY: a live variable that nothing refers to.
+            unsafe { (self.api.f.LLVMDeleteGlobal)(list) };
+        }
+        Ok(())
+    }
+
+    /// Priority, function and associated value of one element; `None` for a null function.
+    fn structor(&self, entry: *mut api::Value) -> Option<(u64, *mut api::Value, *mut api::Value)> {
+        let f = &self.api.f;
+        // SAFETY: operands of a live constant, each looked at before it is used: a zero struct has
+        // none.
+        unsafe {
+            if (f.LLVMGetNumOperands)(entry) < 3 {
+                return None;
+            }
+            let [priority, function, key] = [0, 1, 2].map(|at| (f.LLVMGetOperand)(entry, at));
+            if (f.LLVMIsAConstantInt)(priority).is_null() || (f.LLVMIsNull)(function) != 0 {
+                return None;
+            }
+            Some(((f.LLVMConstIntGetZExtValue)(priority), function, key))
+        }
+    }
+
+    fn add_structor(
+        &self,
+        section: &str,
+        priority: u64,
+        function: *mut api::Value,
+        key: *mut api::Value,
+    ) -> Result<()> {
+        let f = &self.api.f;
+        let section = match priority {
+            65535 => section.to_string(),
+            _ => format!("{section}.{priority}"),
+        };
+        let section = CString::new(section).map_err(|_| Error::engine("a section with a zero"))?;
+        // SAFETY: live constants of this module and C strings. The key may be a cast of a variable
+        // (LLVM 14), whose operand is then the variable.
+        unsafe {
+            let variable = (f.LLVMAddGlobal)(self.module, (f.LLVMTypeOf)(function), c"".as_ptr());
+            (f.LLVMSetInitializer)(variable, function);
+            (f.LLVMSetGlobalConstant)(variable, 1);
+            (f.LLVMSetLinkage)(variable, PRIVATE);
+            (f.LLVMSetAlignment)(variable, 8);
+            (f.LLVMSetSection)(variable, section.as_ptr());
+            let mut key = key;
+            if !(f.LLVMIsAConstantExpr)(key).is_null() && (f.LLVMGetNumOperands)(key) == 1 {
+                key = (f.LLVMGetOperand)(key, 0);
+            }
+            if !(f.LLVMIsAGlobalObject)(key).is_null() {
+                let comdat = (f.LLVMGetComdat)(key);
+                if !comdat.is_null() {
+                    (f.LLVMSetComdat)(variable, comdat);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One section for each function that has none, under the name that `FunctionSections` gives.
+    /// Functions in a comdat have a section of their own in any case.
+    pub(super) fn function_sections(&self) -> Result<()> {
+        let f = &self.api.f;
+        // SAFETY: a live module and its functions; a section that is not set is null or empty.
+        unsafe {
+            let mut function = (f.LLVMGetFirstFunction)(self.module);
+            while !function.is_null() {
+                let section = (f.LLVMGetSection)(function);
+                let has_section = !section.is_null() && !CStr::from_ptr(section).is_empty();
+                let is_definition = (f.LLVMIsDeclaration)(function) == 0;
+                if is_definition && !has_section && (f.LLVMGetComdat)(function).is_null() {
+                    let name = [b".text.", self.name(function)].concat();
+                    if let Ok(name) = CString::new(name) {
+                        (f.LLVMSetSection)(function, name.as_ptr());
+                    }
+                }
+                function = (f.LLVMGetNextFunction)(function);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,551 @@
+//! One LLVM context and the module in it: the end of the engine that does the work.
+//!
+//! In: requests, one at a time, in the thread that made the machine. Out: results, and what
+//! LLVM's diagnostic handler was told meanwhile. Knows nothing of sockets and processes.
+//!
+//! A module goes through these states; a request that does not fit is an error:
+//!
+//! ```text
+//! empty --NewModule, Load--> building --Link, Edit, Internalize, Passes, ...--> building
+//! building --Emit--> spent (code generation rewrites the IR)      any --Reset--> empty
+//! ```
+//!
+//! A context always has a diagnostic handler: without one, LLVM's C API ends the process on
+//! malformed bitcode.
+
+#![allow(unsafe_code)]
+
+use super::api::{self, Api};
+use super::edit;
+use super::protocol::{Answer, Request};
+use super::target::{Parameters, TargetMachine};
+use super::{CodeModel, Diagnostic, FileType, PassOptions, Reloc, Severity, TargetConfig};
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The diagnostics of the current request, shared with the fatal error handler.
+pub(super) type Diagnostics = Rc<RefCell<Vec<Diagnostic>>>;
+
+/// What LLVM's diagnostic handler gets as its context pointer.
+struct Sink {
+    api: Arc<Api>,
+    list: Diagnostics,
+    module: RefCell<String>,
+    /// Remarks arrive in thousands, asked for or not; they are kept only where an option asks.
+    remarks: bool,
+}
+
+/// A libLLVM with at most one module being worked on.
+pub(super) struct Machine {
+    api: Arc<Api>,
+    /// Boxed, since LLVM keeps its address.
+    sink: Box<Sink>,
+    state: Option<State>,
+}
+
+/// A context with its module. Freed by [`Machine::reset`], in the order that LLVM wants.
+struct State {
+    context: *mut api::Context,
+    module: *mut api::Module,
+    target: Option<TargetConfig>,
+    spent: bool,
+}
+
+impl Machine {
+    /// `remarks`: whether optimization remarks were asked for.
+    pub(super) fn new(api: Arc<Api>, remarks: bool, list: Diagnostics) -> Machine {
+        let sink = Sink { api: api.clone(), list, module: RefCell::default(), remarks };
+        Machine { api, sink: Box::new(sink), state: None }
+    }
+
+    /// Does what is asked; `bulk` is the bitcode that came with the request. `result` is called
+    /// with the bytes of an answer that has some.
+    pub(super) fn run(
+        &mut self,
+        request: &Request,
+        bulk: Option<&[u8]>,
+        result: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<Answer> {
+        let no_bulk = || Error::engine("a request came without its bitcode");
+        match request {
+            Request::Hello { .. } => Err(Error::engine("a second greeting")),
+            Request::NewModule { identifier } => {
+                self.reset();
+                *self.sink.module.borrow_mut() = identifier.clone();
+                let name = c_string(identifier)?;
+                let context = self.new_context();
+                // SAFETY: a C string and a live context.
+                let module = unsafe {
+                    (self.api.f.LLVMModuleCreateWithNameInContext)(name.as_ptr(), context)
+                };
+                self.state = Some(State { context, module, target: None, spent: false });
+                Ok(Answer::Done)
+            }
+            Request::Load { identifier } => {
+                self.reset();
+                *self.sink.module.borrow_mut() = identifier.clone();
+                let context = self.new_context();
+                let parsed = self.parse(context, identifier, bulk.ok_or_else(no_bulk)?);
+                match parsed {
+                    Ok(module) => {
+                        self.state = Some(State { context, module, target: None, spent: false });
+                        Ok(Answer::Done)
+                    }
+                    Err(error) => {
+                        // SAFETY: a context of ours that nothing refers to.
+                        unsafe { (self.api.f.LLVMContextDispose)(context) };
+                        Err(error)
+                    }
+                }
+            }
+            Request::Link { identifier } => {
+                let (context, module) = self.building()?;
+                let bitcode = bulk.ok_or_else(no_bulk)?;
+                let outer = self.sink.module.replace(identifier.clone());
+                let linked = self.parse(context, identifier, bitcode).and_then(|source| {
+                    // SAFETY: two modules of one context; the source is consumed in any case.
+                    let failed = unsafe { (self.api.f.LLVMLinkModules2)(module, source) };
+                    self.check(failed != 0, "linking failed")
+                });
+                self.sink.module.replace(outer);
+                linked.map(|()| Answer::Done)
+            }
+            Request::SetTarget { config } => {
+                self.set_target(config)?;
+                Ok(Answer::Done)
+            }
+            Request::Edit { edits } => {
+                let (context, module) = self.building()?;
+                let editor = edit::Editor { api: &self.api, context, module };
+                edits.iter().try_for_each(|edit| editor.apply(edit))?;
+                Ok(Answer::Done)
+            }
+            Request::Verify => {
+                self.verify()?;
+                Ok(Answer::Done)
+            }
+            Request::Internalize { preserve } => {
+                self.internalize(preserve)?;
+                Ok(Answer::Done)
+            }
+            Request::Passes { pipeline, options } => {
+                self.passes(pipeline, *options)?;
+                Ok(Answer::Done)
+            }
+            Request::WriteBitcode => {
+                let (_, module) = self.building()?;
+                // SAFETY: a live module.
+                let buffer = unsafe { (self.api.f.LLVMWriteBitcodeToMemoryBuffer)(module) };
+                self.api.with_buffer(buffer, result)?;
+                Ok(Answer::Done)
+            }
+            Request::Emit { file_type } => {
+                self.emit(*file_type, result)?;
+                Ok(Answer::Done)
+            }
+            Request::Globals => {
+                let (context, module) = self.building()?;
+                let editor = edit::Editor { api: &self.api, context, module };
+                Ok(Answer::Globals(editor.globals()))
+            }
+            Request::Reset => {
+                self.reset();
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.sink.module.borrow_mut().clear();
+        if let Some(state) = self.state.take() {
+            // SAFETY: both are live and ours; a module goes before its context.
+            unsafe {
+                (self.api.f.LLVMDisposeModule)(state.module);
+                (self.api.f.LLVMContextDispose)(state.context);
+            }
+        }
+    }
+
+    /// A context as LLVM's LTO sets its own up (`LTOLLVMContext`, `LTOCodeGenerator`).
+    fn new_context(&self) -> *mut api::Context {
+        let f = &self.api.f;
+        let sink: *const Sink = &*self.sink;
+        // SAFETY: the sink outlives every context: `reset` disposes of them, at the latest when
+        // the machine is dropped. The C++ member function takes `this` as a C function would its
+        // argument, in every ABI that libLLVM is built for.
+        unsafe {
+            let context = (f.LLVMContextCreate)();
+            (f.LLVMContextSetDiagnosticHandler)(
+                context,
+                Some(receive_diagnostic),
+                sink.cast_mut().cast(),
+            );
+            (f.LLVMContextSetDiscardValueNames)(context, 1);
+            if let Some(enable) = f._ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv {
+                enable(context);
+            }
+            context
+        }
+    }
+
+    fn parse(
+        &self,
+        context: *mut api::Context,
+        identifier: &str,
+        bitcode: &[u8],
+    ) -> Result<*mut api::Module> {
+        let f = &self.api.f;
+        let name = c_string(identifier)?;
+        let mut module = ptr::null_mut();
+        // SAFETY: the buffer borrows `bitcode` without a copy and is gone before this returns:
+        // a complete parse keeps nothing of it.
+        let failed = unsafe {
+            let buffer = (f.LLVMCreateMemoryBufferWithMemoryRange)(
+                bitcode.as_ptr().cast(),
+                bitcode.len(),
+                name.as_ptr(),
+                0,
+            );
+            let failed = (f.LLVMParseBitcodeInContext2)(context, buffer, &mut module);
+            (f.LLVMDisposeMemoryBuffer)(buffer);
+            failed
+        };
+        if failed != 0 || module.is_null() {
+            let cause = self.first_error().unwrap_or_else(|| "it cannot be parsed".to_string());
+            return Err(Error::malformed(cause).in_file(identifier));
+        }
+        self.check(false, "").map(|()| module)
+    }
+
+    /// The text of the first error diagnostic of this request.
+    fn first_error(&self) -> Option<String> {
+        let list = self.sink.list.borrow();
+        list.iter().find(|d| d.severity == Severity::Error).map(|d| d.text.clone())
+    }
+
+    /// A step that failed, or that LLVM went through with while reporting an error (bad inline
+    /// assembly, for one), is an error.
+    fn check(&self, failed: bool, otherwise: &str) -> Result<()> {
+        match self.first_error() {
+            Some(text) => Err(Error::engine(text)),
+            None if failed => Err(Error::engine(otherwise)),
+            None => Ok(()),
+        }
+    }
+
+    fn building(&self) -> Result<(*mut api::Context, *mut api::Module)> {
+        match &self.state {
+            None => Err(Error::misuse("there is no module yet")),
+            Some(state) if state.spent => {
+                Err(Error::misuse("the module was consumed by code generation"))
+            }
+            Some(state) => Ok((state.context, state.module)),
+        }
+    }
+
+    fn set_target(&mut self, config: &TargetConfig) -> Result<()> {
+        let (_, module) = self.building()?;
+        let f = &self.api.f;
+        let triple = match &config.triple {
+            Some(triple) => Some(triple.clone()),
+            None if !self.triple(module).is_empty() => None,
+            None => Some(config.default_triple.clone().unwrap_or_else(|| {
+                // SAFETY: LLVM returns a message of its own allocation.
+                self.api.message(unsafe { (f.LLVMGetDefaultTargetTriple)() })
+            })),
+        };
+        if let Some(triple) = triple {
+            let triple = c_string(&triple)?;
+            // SAFETY: a live module and a C string, which LLVM copies.
+            unsafe { (f.LLVMSetTarget)(module, triple.as_ptr()) };
+        }
+        // A target that does not exist is an error here, not after the optimizer's work.
+        let machine = self.target_machine(config, module, true)?;
+        // SAFETY: a live module; the string belongs to it.
+        let layout_is_empty =
+            unsafe { CStr::from_ptr((f.LLVMGetDataLayoutStr)(module)).is_empty() };
+        if !config.flags_steer_optimizer || layout_is_empty {
+            // `LTOCodeGenerator::optimize` does so always, `LTOBackend` never: there the first
+            // linked module has brought its own.
+            // SAFETY: live machine and module; the layout is copied.
+            unsafe {
+                let layout = (f.LLVMCreateTargetDataLayout)(machine.raw);
+                (f.LLVMSetModuleDataLayout)(module, layout);
+                (f.LLVMDisposeTargetData)(layout);
+            }
+        }
+        drop(machine);
+        if let Some(state) = &mut self.state {
+            state.target = Some(config.clone());
+        }
+        Ok(())
+    }
+
+    fn triple(&self, module: *mut api::Module) -> CString {
+        // SAFETY: a live module; the string belongs to it and is copied at once.
+        unsafe { CStr::from_ptr((self.api.f.LLVMGetTarget)(module)).to_owned() }
+    }
+
+    /// The machine for the module's triple; `for_code`: for code generation, not the optimizer.
+    fn target_machine(
+        &self,
+        config: &TargetConfig,
+        module: *mut api::Module,
+        for_code: bool,
+    ) -> Result<TargetMachine<'_>> {
+        let triple = self.triple(module);
+        let (mut reloc, mut code_model) = (config.reloc, config.code_model);
+        if for_code || config.flags_steer_optimizer {
+            // `createTargetMachine` of LTOBackend.cpp.
+            reloc = reloc.or_else(|| {
+                let level = self.module_flag(module, "PIC Level")?;
+                Some(if level == 0 { Reloc::Static } else { Reloc::Pic })
+            });
+            // The flag holds `CodeModel::Model` (CodeGen.h).
+            code_model = code_model.or_else(|| match self.module_flag(module, "Code Model")? {
+                0 => Some(CodeModel::Tiny),
+                1 => Some(CodeModel::Small),
+                2 => Some(CodeModel::Kernel),
+                3 => Some(CodeModel::Medium),
+                4 => Some(CodeModel::Large),
+                _ => None,
+            });
+        }
+        let features = with_default_features(&triple.to_string_lossy(), &config.features);
+        TargetMachine::create(
+            &self.api,
+            &Parameters {
+                triple: &triple,
+                cpu: &config.cpu,
+                features: &features,
+                cg_opt_level: config.cg_opt_level,
+                reloc,
+                code_model,
+            },
+        )
+    }
+
+    /// The value of an integer module flag.
+    fn module_flag(&self, module: *mut api::Module, name: &str) -> Option<u64> {
+        let f = &self.api.f;
+        let context = self.state.as_ref()?.context;
+        // SAFETY: a live module and its context; the kind of the value is checked before it is
+        // read as an integer.
+        unsafe {
+            let metadata = (f.LLVMGetModuleFlag)(module, name.as_ptr().cast(), name.len());
+            if metadata.is_null() {
+                return None;
+            }
+            let value = (f.LLVMMetadataAsValue)(context, metadata);
+            // A constant wrapped as metadata has itself as its one operand. A string has none, and
+            // must not be asked.
+            let mut len = 0;
+            let is_string = !(f.LLVMGetMDString)(value, &mut len).is_null();
+            if is_string || (f.LLVMGetNumOperands)(value) != 1 {
+                return None;
+            }
+            let constant = (f.LLVMGetOperand)(value, 0);
+            if constant.is_null() || (f.LLVMIsAConstantInt)(constant).is_null() {
+                return None;
+            }
+            Some((f.LLVMConstIntGetZExtValue)(constant))
+        }
+    }
+
+    fn configured(&self) -> Result<(TargetConfig, *mut api::Context, *mut api::Module)> {
+        let (context, module) = self.building()?;
+        let target = self.state.as_ref().and_then(|state| state.target.clone());
+        let target = target.ok_or_else(|| Error::misuse("no target was set"))?;
+        Ok((target, context, module))
+    }
+
+    /// `LTOCodeGenerator::verifyMergedModuleOnce`.
+    fn verify(&mut self) -> Result<()> {
+        let (_, module) = self.building()?;
+        let broken = || {
+            let mut message: *mut c_char = ptr::null_mut();
+            // SAFETY: a live module; 2 is LLVMReturnStatusAction.
+            let failed = unsafe { (self.api.f.LLVMVerifyModule)(module, 2, &mut message) };
+            let message = self.api.message(message);
+            (failed != 0).then_some(message)
+        };
+        let Some(message) = broken() else { return Ok(()) };
+        // The C API does not tell invalid debug info from invalid code; its removal does.
+        // SAFETY: a live module.
+        let stripped = unsafe { (self.api.f.LLVMStripModuleDebugInfo)(module) };
+        match broken() {
+            None if stripped != 0 => {
+                self.sink.list.borrow_mut().push(Diagnostic {
+                    severity: Severity::Warning,
+                    text: "Invalid debug info found, debug info will be stripped".to_string(),
+                    module: self.sink.module.borrow().clone(),
+                });
+                Ok(())
+            }
+            None => Ok(()),
+            Some(_) => {
+                let first: Vec<&str> = message.lines().take(3).collect();
+                Err(Error::malformed(format!("Broken module found: {}", first.join("; "))))
+            }
+        }
+    }
+
+    fn internalize(&mut self, preserve: &[String]) -> Result<()> {
+        let (_, context, module) = self.configured()?;
+        // The pass takes names since LLVM 17, written into the pipeline's text, where these
+        // characters have a meaning.
+        let plain = |name: &String| {
+            !name.is_empty() && !name.contains([',', '(', ')', '<', '>', ';', '\0'])
+        };
+        if self.api.version.0 >= 17 && preserve.iter().all(plain) {
+            let names: Vec<String> =
+                preserve.iter().map(|name| format!("preserve-gv={name}")).collect();
+            let pipeline = match names.is_empty() {
+                true => "internalize".to_string(),
+                false => format!("internalize<{}>", names.join(";")),
+            };
+            return self.passes(&pipeline, PassOptions::at_level(0));
+        }
+        // Everywhere else by what the pass never touches: the members of llvm.used.
+        let editor = edit::Editor { api: &self.api, context, module };
+        let original = editor.preserve_by_used(preserve)?;
+        let result = self.passes("internalize", PassOptions::at_level(0));
+        let editor = edit::Editor { api: &self.api, context, module };
+        editor.restore_used(original)?;
+        result
+    }
+
+    fn passes(&mut self, pipeline: &str, options: PassOptions) -> Result<()> {
+        let (config, _, module) = self.configured()?;
+        let text = c_string(pipeline)?;
+        let machine = self.target_machine(&config, module, false)?;
+        machine.apply(&config);
+        let f = &self.api.f;
+        // Destructured, so that a new option cannot be forgotten here.
+        let PassOptions {
+            loop_vectorization,
+            slp_vectorization,
+            debug_logging,
+            verify_each,
+            merge_functions,
+        } = options;
+        // SAFETY: live options, module and machine; the text outlives the call.
+        let error = unsafe {
+            let options = (f.LLVMCreatePassBuilderOptions)();
+            (f.LLVMPassBuilderOptionsSetLoopVectorization)(options, loop_vectorization.into());
+            (f.LLVMPassBuilderOptionsSetSLPVectorization)(options, slp_vectorization.into());
+            (f.LLVMPassBuilderOptionsSetDebugLogging)(options, debug_logging.into());
+            (f.LLVMPassBuilderOptionsSetVerifyEach)(options, verify_each.into());
+            (f.LLVMPassBuilderOptionsSetMergeFunctions)(options, merge_functions.into());
+            let error = (f.LLVMRunPasses)(module, text.as_ptr(), machine.raw, options);
+            (f.LLVMDisposePassBuilderOptions)(options);
+            error
+        };
+        let error = self.api.error(error);
+        drop(machine);
+        if let Some(text) = error {
+            return Err(Error::engine(text));
+        }
+        self.check(false, "")
+    }
+
+    fn emit(
+        &mut self,
+        file_type: FileType,
+        result: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (config, context, module) = self.configured()?;
+        let machine = self.target_machine(&config, module, true)?;
+        let missing = machine.apply(&config);
+        let editor = edit::Editor { api: &self.api, context, module };
+        if uses_elf(&self.triple(module).to_string_lossy()) {
+            if missing.use_init_array {
+                editor.constructors_to_init_array()?;
+            }
+            if missing.function_sections {
+                editor.function_sections()?;
+            }
+        }
+        let mut unserved = Vec::new();
+        if missing.data_sections {
+            unserved.push("data-sections");
+        }
+        if missing.emit_addrsig {
+            unserved.push("addrsig");
+        }
+        for option in unserved {
+            self.sink.list.borrow_mut().push(Diagnostic {
+                severity: Severity::Warning,
+                text: format!("this libLLVM offers no way to set {option}; it stays off"),
+                module: self.sink.module.borrow().clone(),
+            });
+        }
+        let sent = machine.emit(module, file_type == FileType::Object, |bytes| {
+            // Code that LLVM generated in spite of an error is not handed out.
+            self.check(false, "").and_then(|()| result(bytes))
+        });
+        drop(machine);
+        if let Some(state) = &mut self.state {
+            state.spent = true;
+        }
+        match sent {
+            Ok(sent) => sent,
+            Err(error) => self.check(true, error.message()),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.reset();
+    }
+}
+
+fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::misuse("a name holds a zero byte"))
+}
+
+/// `SubtargetFeatures::getDefaultSubtargetFeatures`: what LTO adds before the user's features.
+fn with_default_features(triple: &str, features: &str) -> String {
+    let mut parts = triple.split('-');
+    let arch = parts.next().unwrap_or_default();
+    let defaults = match (arch, parts.next()) {
+        ("powerpc" | "ppc", Some("apple")) => "+altivec",
+        ("powerpc64" | "ppc64", Some("apple")) => "+64bit,+altivec",
+        _ => return features.to_string(),
+    };
+    if features.is_empty() { defaults.to_string() } else { format!("{defaults},{features}") }
+}
+
+/// Whether objects for this triple are ELF, as far as static constructors are concerned.
+fn uses_elf(triple: &str) -> bool {
+    !["apple", "windows", "cygwin", "wasm", "aix", "uefi", "darwin", "macho", "coff", "xcoff"]
+        .iter()
+        .any(|other| triple.contains(other))
+}
+
+/// LLVM's diagnostic handler.
+unsafe extern "C" fn receive_diagnostic(info: *mut api::DiagnosticInfo, sink: *mut c_void) {
+    // SAFETY: `sink` is the pointer that `new_context` gave; the sink outlives the context, and
+    // the calls come in the thread that is running a request.
+    let sink = unsafe { &*sink.cast_const().cast::<Sink>() };
+    // SAFETY: LLVM passes a live DiagnosticInfo.
+    let severity = match unsafe { (sink.api.f.LLVMGetDiagInfoSeverity)(info) } {
+        0 => Severity::Error,
+        1 => Severity::Warning,
+        2 if !sink.remarks => return,
+        2 => Severity::Remark,
+        _ => Severity::Note,
+    };
+    // SAFETY: as above; the text is LLVM's allocation and taken over.
+    let text = sink.api.message(unsafe { (sink.api.f.LLVMGetDiagInfoDescription)(info) });
+    // A list that is being read cannot be written; that never happens while LLVM runs, and a
+    // lost diagnostic is better than a panic through LLVM's frames.
+    if let Ok(mut list) = sink.list.try_borrow_mut() {
+        list.push(Diagnostic { severity, text, module: sink.module.borrow().clone() });
+    }
+}

@@ -1,0 +1,327 @@
+//! Option strings: those that steer what we do, and those for LLVM's own registry.
+//!
+//! In: strings as a linker's user wrote them ("-function-sections=1", "-mattr=+avx2"). Out: an
+//! [`Options`], which changes a [`TargetConfig`] and holds what is left for LLVM. Loads nothing.
+//!
+//! LLVM's LTO front ends register the options of `CommandFlags.cpp` (and of
+//! `MCTargetOptionsCommandFlags.cpp`) in themselves: they are not in libLLVM, so they must be known
+//! here. Three kinds:
+//!
+//! - those that the engine can fulfil are parsed into fields;
+//! - those that LLVM's LTO reads nowhere (they become function attributes in llc alone) are taken
+//!   and have no effect, as there;
+//! - the rest would set a field of `TargetOptions` that is out of the C API's reach: asked for
+//!   with the value that is the default anyway they are taken, with any other they are an error.
+
+use super::{CodeModel, Reloc, TargetConfig};
+use crate::error::{Error, Result};
+
+/// What the option strings say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `-function-sections`.
+    pub function_sections: Option<bool>,
+    /// `-data-sections`; where it is not given, each front end has its own default.
+    pub data_sections: Option<bool>,
+    /// `-use-ctors`.
+    pub use_ctors: Option<bool>,
+    /// `-addrsig`.
+    pub addrsig: Option<bool>,
+    /// `-mcpu`.
+    pub mcpu: Option<String>,
+    /// `-mattr`, every occurrence, split at commas.
+    pub mattrs: Vec<String>,
+    /// `-relocation-model`.
+    pub relocation_model: Option<Reloc>,
+    /// `-code-model`.
+    pub code_model: Option<CodeModel>,
+    /// `-O`, which libLTO takes among its debug options: 0 to 3.
+    pub opt_level: Option<u8>,
+    /// `-disable-llvm-verifier`, of libLTO.
+    pub disable_verify: Option<bool>,
+    /// What is left, for [`super::EngineConfig::cl_opts`].
+    pub llvm: Vec<String>,
+}
+
+/// Options that LLVM's LTO registers and reads nowhere.
+const WITHOUT_EFFECT: [&str; 9] = [
+    "march",
+    "filetype",
+    "frame-pointer",
+    "disable-tail-calls",
+    "stackrealign",
+    "trap-func",
+    "lto-aix-system-assembler",
+    "denormal-fp-math-f32",
+    "as-secure-log-file",
+];
+
+/// Options whose fields are out of reach, with the values that are the default anyway.
+const OUT_OF_REACH: [(&str, &[&str]); 62] = [
+    ("thread-model", &["posix"]),
+    ("large-data-threshold", &[]),
+    ("exception-model", &["default"]),
+    ("enable-unsafe-fp-math", FALSE),
+    ("enable-no-infs-fp-math", FALSE),
+    ("enable-no-nans-fp-math", FALSE),
+    ("enable-no-signed-zeros-fp-math", FALSE),
+    ("enable-approx-func-fp-math", FALSE),
+    ("enable-no-trapping-fp-math", TRUE),
+    ("enable-sign-dependent-rounding-fp-math", FALSE),
+    ("denormal-fp-math", &["ieee"]),
+    ("float-abi", &["default"]),
+    ("fp-contract", &["on"]),
+    ("swift-async-fp", &["always"]),
+    ("nozero-initialized-in-bss", FALSE),
+    ("vec-extabi", FALSE),
+    ("tailcallopt", FALSE),
+    ("stack-symbol-ordering", TRUE),
+    ("ignore-xcoff-visibility", FALSE),
+    ("xcoff-traceback-table", TRUE),
+    ("basic-block-address-map", FALSE),
+    ("basic-block-sections", &["none"]),
+    ("tls-size", &["0"]),
+    ("emulated-tls", FALSE),
+    ("enable-tlsdesc", FALSE),
+    ("unique-section-names", TRUE),
+    ("unique-basic-block-section-names", FALSE),
+    ("separate-named-sections", FALSE),
+    ("meabi", &["default"]),
+    // The default is what the target's own debugger is; on ELF that is gdb.
+    ("debugger-tune", &["gdb"]),
+    ("stack-size-section", FALSE),
+    ("emit-call-site-info", FALSE),
+    ("debug-entry-values", FALSE),
+    ("split-machine-functions", FALSE),
+    ("force-dwarf-frame-section", FALSE),
+    ("xray-function-index", TRUE),
+    ("strict-dwarf", FALSE),
+    ("align-loops", &["0"]),
+    ("enable-jmc-instrument", FALSE),
+    ("mxcoff-roptr", FALSE),
+    ("no-integrated-as", FALSE),
+    ("target-abi", &[""]),
+    ("vector-library", &["none"]),
+    ("mc-relax-all", FALSE),
+    ("incremental-linker-compatible", FALSE),
+    ("fdpic", FALSE),
+    ("dwarf-version", &["0"]),
+    ("dwarf64", FALSE),
+    ("emit-dwarf-unwind", &["default"]),
+    ("emit-compact-unwind-non-canonical", FALSE),
+    ("asm-show-inst", FALSE),
+    ("fatal-warnings", FALSE),
+    ("no-warn", FALSE),
+    ("no-deprecated-warn", FALSE),
+    ("save-temp-labels", FALSE),
+    ("crel", FALSE),
+    ("x86-relax-relocations", TRUE),
+    ("x86-sse2avx", FALSE),
+    ("lto-freestanding", FALSE),
+    ("pass-remarks-output", &[]),
+    ("lto-pass-remarks-output", &[]),
+    ("lto-stats-file", &[]),
+];
+
+const TRUE: &[&str] = &["", "true", "TRUE", "True", "1"];
+const FALSE: &[&str] = &["false", "FALSE", "False", "0"];
+
+impl Options {
+    /// Sorts option strings, each one option ("-name", "-name=value") or a name or value of its
+    /// own ("-mattr", "+avx2"). What only LLVM can judge is left for it.
+    pub fn parse<S: AsRef<str>>(strings: &[S]) -> Result<Options> {
+        let mut options = Options::default();
+        let mut strings = strings.iter().map(AsRef::as_ref);
+        while let Some(string) = strings.next() {
+            let Some(stripped) = string.strip_prefix("--").or_else(|| string.strip_prefix('-'))
+            else {
+                options.llvm.push(string.to_string());
+                continue;
+            };
+            let (name, value) = match stripped.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (stripped, None),
+            };
+            options.take(string, name, value, &mut strings)?;
+        }
+        Ok(options)
+    }
+
+    fn take<'s>(
+        &mut self,
+        string: &str,
+        name: &str,
+        value: Option<&'s str>,
+        rest: &mut impl Iterator<Item = &'s str>,
+    ) -> Result<()> {
+        let mut required =
+            || value.or_else(|| rest.next()).ok_or_else(|| complaint(name, "requires a value!"));
+        match name {
+            "function-sections" => self.function_sections = Some(truth(name, value)?),
+            "data-sections" => self.data_sections = Some(truth(name, value)?),
+            "use-ctors" => self.use_ctors = Some(truth(name, value)?),
+            "addrsig" => self.addrsig = Some(truth(name, value)?),
+            "disable-llvm-verifier" => self.disable_verify = Some(truth(name, value)?),
+            // The engine never keeps the names of local values.
+            "lto-discard-value-names" => {
+                truth(name, value)?;
+            }
+            "mcpu" => self.mcpu = Some(required()?.to_string()),
+            "mattr" => {
+                let attributes = required()?;
+                self.mattrs.extend(attributes.split(',').map(String::from));
+            }
+            "relocation-model" => {
+                self.relocation_model = Some(match required()? {
+                    "static" => Reloc::Static,
+                    "pic" => Reloc::Pic,
+                    "dynamic-no-pic" => Reloc::DynamicNoPic,
+                    other => return Err(unknown_word(name, other)),
+                });
+            }
+            "code-model" => {
+                self.code_model = Some(match required()? {
+                    "tiny" => CodeModel::Tiny,
+                    "small" => CodeModel::Small,
+                    "kernel" => CodeModel::Kernel,
+                    "medium" => CodeModel::Medium,
+                    "large" => CodeModel::Large,
+                    other => return Err(unknown_word(name, other)),
+                });
+            }
+            "O0" | "O1" | "O2" | "O3" => {
+                self.opt_level = name.bytes().next_back().map(|digit| digit - b'0');
+            }
+            "O" => {
+                self.opt_level = Some(match value {
+                    Some("0") => 0,
+                    Some("1") => 1,
+                    Some("2") => 2,
+                    Some("3") => 3,
+                    _ => {
+                        return Err(Error::misuse("Optimization level must be between 0 and 3"));
+                    }
+                });
+            }
+            _ if name.len() == 2 && name.starts_with('O') => {
+                return Err(Error::misuse("Optimization level must be between 0 and 3"));
+            }
+            _ if WITHOUT_EFFECT.contains(&name) => {}
+            _ => match OUT_OF_REACH.iter().find(|(known, _)| *known == name) {
+                Some((_, defaults)) if defaults.contains(&value.unwrap_or_default()) => {}
+                Some(_) => {
+                    return Err(Error::unsupported(format!(
+                        "the option {string} is not served: LLVM's C API offers no way to set it"
+                    )));
+                }
+                None => self.llvm.push(string.to_string()),
+            },
+        }
+        Ok(())
+    }
+
+    /// Changes what code is generated for.
+    pub fn apply(&self, config: &mut TargetConfig) {
+        let set = |field: &mut bool, value: Option<bool>| *field = value.unwrap_or(*field);
+        set(&mut config.function_sections, self.function_sections);
+        set(&mut config.data_sections, self.data_sections);
+        set(&mut config.use_init_array, self.use_ctors.map(|use_ctors| !use_ctors));
+        set(&mut config.emit_addrsig, self.addrsig);
+        if let Some(cpu) = &self.mcpu {
+            config.cpu.clone_from(cpu);
+        }
+        for attribute in &self.mattrs {
+            if !config.features.is_empty() {
+                config.features.push(',');
+            }
+            // `SubtargetFeatures::AddFeature`: a bare name is switched on.
+            if !attribute.is_empty() && !attribute.starts_with(['+', '-']) {
+                config.features.push('+');
+            }
+            config.features.push_str(attribute);
+        }
+        config.reloc = self.relocation_model.or(config.reloc);
+        config.code_model = self.code_model.or(config.code_model);
+    }
+}
+
+/// `cl::Option::error`'s form.
+fn complaint(name: &str, what: &str) -> Error {
+    Error::misuse(format!("for the --{name} option: {what}"))
+}
+
+fn unknown_word(name: &str, word: &str) -> Error {
+    complaint(name, &format!("Cannot find option named '{word}'!"))
+}
+
+/// `cl::parser<bool>`.
+fn truth(name: &str, value: Option<&str>) -> Result<bool> {
+    match value.unwrap_or_default() {
+        value if TRUE.contains(&value) => Ok(true),
+        value if FALSE.contains(&value) => Ok(false),
+        value => Err(complaint(
+            name,
+            &format!("'{value}' is invalid value for boolean argument! Try 0 or 1"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn parsed(strings: &[&str]) -> Options {
+        Options::parse(strings).unwrap()
+    }
+
+    fn refused(string: &str) -> String {
+        Options::parse(&[string]).unwrap_err().message().to_string()
+    }
+
+    #[test]
+    fn what_clang_passes_to_the_plugin() {
+        let options = parsed(&[
+            "-function-sections=1",
+            "-data-sections=1",
+            "-debugger-tune=gdb",
+            "-mattr=+avx2,-sse4a",
+            "-mattr",
+            "bmi",
+            "-inline-threshold=10",
+        ]);
+        assert_eq!(options.llvm, ["-inline-threshold=10"]);
+        let mut config = TargetConfig { features: "+x".into(), ..TargetConfig::default() };
+        options.apply(&mut config);
+        assert!(config.function_sections && config.data_sections && config.use_init_array);
+        assert_eq!(config.features, "+x,+avx2,-sse4a,+bmi");
+    }
+
+    #[test]
+    fn truth_values_words_and_levels() {
+        assert_eq!(parsed(&["--use-ctors"]).use_ctors, Some(true));
+        assert_eq!(parsed(&["-data-sections=0"]).data_sections, Some(false));
+        assert_eq!(parsed(&["-relocation-model=static"]).relocation_model, Some(Reloc::Static));
+        assert_eq!(parsed(&["-O3"]).opt_level, Some(3));
+        assert_eq!(
+            refused("-addrsig=x"),
+            "for the --addrsig option: 'x' is invalid value for boolean argument! Try 0 or 1"
+        );
+        assert_eq!(refused("-mcpu"), "for the --mcpu option: requires a value!");
+        assert!(refused("-code-model=huge").contains("'huge'"));
+        assert!(refused("-O7").contains("between 0 and 3"));
+    }
+
+    #[test]
+    fn out_of_reach_is_an_error_unless_it_is_the_default() {
+        assert!(
+            parsed(&["-tls-size=0", "-stack-symbol-ordering", "-frame-pointer=all"])
+                .llvm
+                .is_empty()
+        );
+        let error = Options::parse(&["-emulated-tls"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("-emulated-tls"));
+        assert!(Options::parse(&["-debugger-tune=sce"]).is_err());
+    }
+}

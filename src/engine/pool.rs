@@ -1,0 +1,247 @@
+//! Job slots: who may use which machine.
+//!
+//! In: a configuration and the producers of all inputs. Out: leases, at most one for each job
+//! slot at a time; each is a conversation with one machine. Knows nothing of how a machine works.
+
+use super::locate::{Library, LibraryInfo};
+use super::protocol::{Answer, Request};
+use super::worker::Connection;
+use super::{
+    Bytes, Diagnostic, Edit, EngineConfig, FileType, GlobalInfo, PassOptions, Producer,
+    TargetConfig,
+};
+use crate::error::{Error, Result};
+use parking_lot::{Condvar, Mutex};
+
+/// A libLLVM at work for one link.
+pub struct Engine {
+    config: EngineConfig,
+    library: LibraryInfo,
+    version: String,
+    slots: Mutex<Slots>,
+    freed: Condvar,
+}
+
+struct Slots {
+    idle: Vec<Connection>,
+    leased: usize,
+}
+
+impl Engine {
+    /// Chooses a libLLVM that reads what all of `producers` wrote, and starts one machine with it,
+    /// so that a library that does not load and an option that LLVM does not know are errors here.
+    pub fn start(config: &EngineConfig, producers: &[Producer]) -> Result<Engine> {
+        let library = Library::locate(config, producers)?;
+        let (first, version) = Connection::start(config, &library)?;
+        let mut config = config.clone();
+        if config.jobs == 0 {
+            config.jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        Ok(Engine {
+            config,
+            library,
+            version,
+            slots: Mutex::new(Slots { idle: vec![first], leased: 0 }),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// Which libLLVM this is and why it was chosen.
+    pub fn library(&self) -> &LibraryInfo {
+        &self.library
+    }
+
+    /// The version that the loaded library itself reports, "22.1.8"; where it cannot say (before
+    /// LLVM 16), the one in its name.
+    pub fn llvm_version(&self) -> &str {
+        &self.version
+    }
+
+    /// Exclusive use of a machine; waits while all job slots are taken. A thread that asks for a
+    /// second lease while it holds one can thereby wait for itself.
+    pub fn lease(&self) -> Result<Lease<'_>> {
+        let mut slots = self.slots.lock();
+        while slots.leased >= self.config.jobs {
+            self.freed.wait(&mut slots);
+        }
+        slots.leased += 1;
+        let idle = slots.idle.pop();
+        drop(slots);
+        let machine = match idle {
+            Some(machine) => Ok(machine),
+            None => Connection::start(&self.config, &self.library).map(|(machine, _)| machine),
+        };
+        match machine {
+            Ok(machine) => Ok(Lease {
+                engine: self,
+                machine: Some(machine),
+                module: String::new(),
+                diagnostics: Vec::new(),
+                clean: true,
+            }),
+            Err(error) => {
+                self.give_back(None);
+                Err(error)
+            }
+        }
+    }
+
+    fn give_back(&self, machine: Option<Connection>) {
+        let mut slots = self.slots.lock();
+        slots.leased -= 1;
+        slots.idle.extend(machine);
+        self.freed.notify_one();
+    }
+}
+
+/// Exclusive use of one machine. Steps change its module; an error leaves the module as it was
+/// before or, where LLVM had begun to change it, unusable until [`Lease::reset`]. After the death
+/// of a machine every step fails; the next lease gets a new one.
+pub struct Lease<'e> {
+    engine: &'e Engine,
+    /// `None` once it died.
+    machine: Option<Connection>,
+    /// What errors call the thing being worked on.
+    module: String,
+    diagnostics: Vec<Diagnostic>,
+    /// Nothing was done since the last reset.
+    clean: bool,
+}
+
+impl Lease<'_> {
+    /// Starts from an empty module with this identifier ("ld-temp.o").
+    pub fn new_module(&mut self, identifier: &str) -> Result<()> {
+        self.module = identifier.to_string();
+        self.done(&Request::NewModule { identifier: identifier.to_string() }, None)
+    }
+
+    /// Parses bitcode (one module, raw or wrapped); it becomes the module.
+    pub fn load(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
+        self.module = identifier.to_string();
+        self.done(&Request::Load { identifier: identifier.to_string() }, Some(bitcode))
+            .map_err(|error| error.in_file(identifier))
+    }
+
+    /// Parses bitcode and links it into the module, as `Linker::linkModules` does without flags.
+    pub fn link(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
+        self.done(&Request::Link { identifier: identifier.to_string() }, Some(bitcode))
+            .map_err(|error| error.in_file(identifier))
+    }
+
+    /// Sets what code is generated for, gives the module its triple and, where the module has
+    /// none, its data layout. Needed before `internalize`, `passes` and `emit`.
+    pub fn set_target(&mut self, config: &TargetConfig) -> Result<()> {
+        self.done(&Request::SetTarget { config: config.clone() }, None)
+    }
+
+    /// Changes the module, in order; stops at the first change that cannot be made.
+    pub fn edit(&mut self, edits: &[Edit]) -> Result<()> {
+        self.done(&Request::Edit { edits: edits.to_vec() }, None)
+    }
+
+    /// Runs the verifier as LTO does once on its input: a broken module is an error; invalid debug
+    /// info is stripped, with a warning among the diagnostics.
+    pub fn verify(&mut self) -> Result<()> {
+        self.done(&Request::Verify, None)
+    }
+
+    /// `internalizeModule`: makes every definition local that is not named (by its name in the
+    /// IR) in `preserve` and not in `llvm.used`.
+    pub fn internalize(&mut self, preserve: &[String]) -> Result<()> {
+        self.done(&Request::Internalize { preserve: preserve.to_vec() }, None)
+    }
+
+    /// Runs a pass pipeline in the syntax of `opt -passes=`: "lto<O2>", "thinlto<O3>".
+    pub fn passes(&mut self, pipeline: &str, options: PassOptions) -> Result<()> {
+        self.done(&Request::Passes { pipeline: pipeline.to_string(), options }, None)
+    }
+
+    /// The module as bitcode.
+    pub fn write_bitcode(&mut self) -> Result<Bytes> {
+        self.bulk(&Request::WriteBitcode)
+    }
+
+    /// Generates code. It consumes the module: only `reset`, `new_module` and `load` may follow.
+    pub fn emit(&mut self, file_type: FileType) -> Result<Bytes> {
+        self.bulk(&Request::Emit { file_type })
+    }
+
+    /// The module's global values: functions, variables, aliases, ifuncs, each in module order.
+    pub fn globals(&mut self) -> Result<Vec<GlobalInfo>> {
+        match self.step(&Request::Globals, None)?.0 {
+            Answer::Globals(globals) => Ok(globals),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Forgets module, target and everything LLVM keeps in a context.
+    pub fn reset(&mut self) -> Result<()> {
+        self.done(&Request::Reset, None)?;
+        self.clean = true;
+        Ok(())
+    }
+
+    /// What LLVM's diagnostic handler received since the last call, in order.
+    pub fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.diagnostics)
+    }
+
+    fn done(&mut self, request: &Request, bulk: Option<&[u8]>) -> Result<()> {
+        match self.step(request, bulk)?.0 {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn bulk(&mut self, request: &Request) -> Result<Bytes> {
+        self.step(request, None)?
+            .1
+            .ok_or_else(|| Error::engine("the worker answered without the result"))
+    }
+
+    fn step(&mut self, request: &Request, bulk: Option<&[u8]>) -> Result<(Answer, Option<Bytes>)> {
+        self.clean = false;
+        let Some(machine) = &mut self.machine else {
+            return Err(Error::engine("the worker of this lease is gone").in_file(&*self.module));
+        };
+        match machine.call(request, bulk) {
+            Ok((reply, bulk)) => {
+                self.diagnostics.extend(reply.diagnostics);
+                if reply.fatal {
+                    self.machine = None;
+                }
+                match reply.result {
+                    Ok(answer) => Ok((answer, bulk)),
+                    Err(error) => Err(error
+                        .in_file(&*self.module)
+                        .read_by(format!("LLVM {}", self.engine.version))),
+                }
+            }
+            Err(error) => {
+                self.machine = None;
+                let place = match request {
+                    Request::Link { identifier } => identifier,
+                    _ => &self.module,
+                };
+                Err(error.in_file(place))
+            }
+        }
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::engine(format!("the worker gave an answer to another question: {answer:?}"))
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if !self.clean {
+            // The next lease must find nothing of this one; a machine that cannot do that goes.
+            if self.reset().is_err() {
+                self.machine = None;
+            }
+        }
+        let machine = self.machine.take();
+        self.engine.give_back(machine);
+    }
+}

@@ -1,0 +1,552 @@
+//! What the engine and its machine say to each other.
+//!
+//! In: a [`Request`] or [`Reply`]. Out: its bytes, and back. How they travel is `memory`'s matter,
+//! what they do `machine`'s. Bitcode and objects are not part of these bytes: they travel beside
+//! them in shared memory (the *bulk* of a message).
+//!
+//! The first request is always `Hello`. Both ends must be of the same [`VERSION`]; the two are
+//! built and installed together, so there is no negotiation.
+
+use super::wire::{Reader, Writer, unknown};
+use super::{
+    CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions, Reloc,
+    Severity, TargetConfig, Version, Visibility,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Raised by every change of a message.
+pub(super) const VERSION: u32 = 1;
+
+/// One step of a machine. The variants with *bulk* come with bitcode beside them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Request {
+    /// Load this libLLVM with these options.
+    Hello { version: u32, library: String, named: Version, cl_opts: Vec<String> },
+    /// Start from an empty module.
+    NewModule { identifier: String },
+    /// Bulk: parse it; it becomes the module.
+    Load { identifier: String },
+    /// Bulk: parse it and link it into the module.
+    Link { identifier: String },
+    /// What code is generated for.
+    SetTarget { config: TargetConfig },
+    /// Change the module.
+    Edit { edits: Vec<Edit> },
+    /// Verify the module; invalid debug info is stripped with a warning.
+    Verify,
+    /// Internalize all definitions but these.
+    Internalize { preserve: Vec<String> },
+    /// Run a textual pass pipeline.
+    Passes { pipeline: String, options: PassOptions },
+    /// Answer with bitcode as bulk.
+    WriteBitcode,
+    /// Answer with machine code as bulk.
+    Emit { file_type: FileType },
+    /// List the global values.
+    Globals,
+    /// Forget module, target and context.
+    Reset,
+}
+
+impl Request {
+    /// What the machine is doing while it works on this, for an error message.
+    pub(super) fn doing(&self) -> &'static str {
+        match self {
+            Request::Hello { .. } => "loading libLLVM",
+            Request::NewModule { .. } => "creating a module",
+            Request::Load { .. } => "reading a module",
+            Request::Link { .. } => "linking a module",
+            Request::SetTarget { .. } => "setting the target",
+            Request::Edit { .. } => "changing the module",
+            Request::Verify => "verifying the module",
+            Request::Internalize { .. } => "internalizing",
+            Request::Passes { .. } => "optimizing",
+            Request::WriteBitcode => "writing bitcode",
+            Request::Emit { .. } => "generating code",
+            Request::Globals => "listing symbols",
+            Request::Reset => "starting anew",
+        }
+    }
+
+    /// Whether bitcode travels beside it.
+    pub(super) fn has_bulk(&self) -> bool {
+        matches!(self, Request::Load { .. } | Request::Link { .. })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        match self {
+            Request::Hello { version, library, named, cl_opts } => {
+                w.u8(0);
+                w.u32(*version);
+                w.str(library);
+                w.u32(named.major);
+                w.u32(named.minor);
+                w.u32(named.patch);
+                w.list(cl_opts, |w, option| w.str(option));
+            }
+            Request::NewModule { identifier } => {
+                w.u8(1);
+                w.str(identifier);
+            }
+            Request::Load { identifier } => {
+                w.u8(2);
+                w.str(identifier);
+            }
+            Request::Link { identifier } => {
+                w.u8(3);
+                w.str(identifier);
+            }
+            Request::SetTarget { config } => {
+                w.u8(4);
+                put_target(&mut w, config);
+            }
+            Request::Edit { edits } => {
+                w.u8(5);
+                w.list(edits, put_edit);
+            }
+            Request::Verify => w.u8(6),
+            Request::Internalize { preserve } => {
+                w.u8(7);
+                w.list(preserve, |w, name| w.str(name));
+            }
+            Request::Passes { pipeline, options } => {
+                w.u8(8);
+                w.str(pipeline);
+                // Destructured, so that a new field cannot be forgotten here.
+                let PassOptions {
+                    loop_vectorization,
+                    slp_vectorization,
+                    debug_logging,
+                    verify_each,
+                    merge_functions,
+                } = *options;
+                w.bool(loop_vectorization);
+                w.bool(slp_vectorization);
+                w.bool(debug_logging);
+                w.bool(verify_each);
+                w.bool(merge_functions);
+            }
+            Request::WriteBitcode => w.u8(9),
+            Request::Emit { file_type } => {
+                w.u8(10);
+                w.u8(*file_type as u8);
+            }
+            Request::Globals => w.u8(11),
+            Request::Reset => w.u8(12),
+        }
+        w.0
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Request> {
+        let mut r = Reader(bytes);
+        let request = match r.u8()? {
+            0 => {
+                let version = r.u32()?;
+                if version != VERSION {
+                    // The rest may be laid out in any way.
+                    return Err(Error::engine(format!(
+                        "the library speaks version {version} of the worker protocol, the worker \
+                         version {VERSION}: install them together"
+                    )));
+                }
+                Request::Hello {
+                    version,
+                    library: r.str()?,
+                    named: Version { major: r.u32()?, minor: r.u32()?, patch: r.u32()? },
+                    cl_opts: r.list(Reader::str)?,
+                }
+            }
+            1 => Request::NewModule { identifier: r.str()? },
+            2 => Request::Load { identifier: r.str()? },
+            3 => Request::Link { identifier: r.str()? },
+            4 => Request::SetTarget { config: get_target(&mut r)? },
+            5 => Request::Edit { edits: r.list(get_edit)? },
+            6 => Request::Verify,
+            7 => Request::Internalize { preserve: r.list(Reader::str)? },
+            8 => Request::Passes {
+                pipeline: r.str()?,
+                options: PassOptions {
+                    loop_vectorization: r.bool()?,
+                    slp_vectorization: r.bool()?,
+                    debug_logging: r.bool()?,
+                    verify_each: r.bool()?,
+                    merge_functions: r.bool()?,
+                },
+            },
+            9 => Request::WriteBitcode,
+            10 => Request::Emit {
+                file_type: match r.u8()? {
+                    0 => FileType::Assembly,
+                    1 => FileType::Object,
+                    other => return Err(unknown("file type", other)),
+                },
+            },
+            11 => Request::Globals,
+            12 => Request::Reset,
+            other => return Err(unknown("request", other)),
+        };
+        r.end()?;
+        Ok(request)
+    }
+}
+
+/// What a machine answers when it could do what was asked; objects and bitcode come as bulk.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    Done,
+    /// To `Hello`: what was loaded.
+    Loaded {
+        version: String,
+    },
+    /// To `Globals`.
+    Globals(Vec<GlobalInfo>),
+}
+
+/// The answer to a request, with what LLVM said meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) result: Result<Answer>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// LLVM's state can no longer be trusted (it reported a fatal error): the machine must not be
+    /// used again.
+    pub(super) fatal: bool,
+}
+
+impl Reply {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.bool(self.fatal);
+        w.list(&self.diagnostics, |w, d| {
+            w.u8(d.severity as u8);
+            w.str(&d.text);
+            w.str(&d.module);
+        });
+        match &self.result {
+            Ok(Answer::Done) => w.u8(0),
+            Ok(Answer::Loaded { version }) => {
+                w.u8(1);
+                w.str(version);
+            }
+            Ok(Answer::Globals(globals)) => {
+                w.u8(2);
+                w.list(globals, |w, g| {
+                    w.str(&g.name);
+                    w.u8(g.kind as u8);
+                    w.u8(g.linkage as u8);
+                    w.u8(g.visibility as u8);
+                    w.bool(g.is_declaration);
+                    w.bool(g.aliases_function);
+                });
+            }
+            Err(error) => {
+                w.u8(255);
+                w.u8(match error.kind() {
+                    ErrorKind::Malformed => 0,
+                    ErrorKind::Unsupported => 1,
+                    ErrorKind::Io => 2,
+                    ErrorKind::Engine => 3,
+                    ErrorKind::Misuse => 4,
+                });
+                w.str(error.message());
+                w.opt(error.file(), Writer::str);
+                w.opt(error.member(), Writer::str);
+            }
+        }
+        w.0
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Reply> {
+        let mut r = Reader(bytes);
+        let fatal = r.bool()?;
+        let diagnostics = r.list(|r| {
+            Ok(Diagnostic {
+                severity: match r.u8()? {
+                    0 => Severity::Error,
+                    1 => Severity::Warning,
+                    2 => Severity::Remark,
+                    3 => Severity::Note,
+                    other => return Err(unknown("severity", other)),
+                },
+                text: r.str()?,
+                module: r.str()?,
+            })
+        })?;
+        let result = match r.u8()? {
+            0 => Ok(Answer::Done),
+            1 => Ok(Answer::Loaded { version: r.str()? }),
+            2 => Ok(Answer::Globals(r.list(|r| {
+                Ok(GlobalInfo {
+                    name: r.str()?,
+                    kind: match r.u8()? {
+                        0 => GlobalKind::Function,
+                        1 => GlobalKind::Variable,
+                        2 => GlobalKind::Alias,
+                        3 => GlobalKind::IFunc,
+                        other => return Err(unknown("kind of global", other)),
+                    },
+                    linkage: get_linkage(r)?,
+                    visibility: get_visibility(r)?,
+                    is_declaration: r.bool()?,
+                    aliases_function: r.bool()?,
+                })
+            })?)),
+            255 => {
+                let kind = match r.u8()? {
+                    0 => ErrorKind::Malformed,
+                    1 => ErrorKind::Unsupported,
+                    2 => ErrorKind::Io,
+                    3 => ErrorKind::Engine,
+                    4 => ErrorKind::Misuse,
+                    other => return Err(unknown("kind of error", other)),
+                };
+                let mut error = Error::new(kind, r.str()?);
+                if let Some(file) = r.opt(Reader::str)? {
+                    error = error.in_file(file);
+                }
+                if let Some(member) = r.opt(Reader::str)? {
+                    error = error.in_member(member);
+                }
+                Err(error)
+            }
+            other => return Err(unknown("answer", other)),
+        };
+        r.end()?;
+        Ok(Reply { result, diagnostics, fatal })
+    }
+}
+
+fn put_target(w: &mut Writer, config: &TargetConfig) {
+    let TargetConfig {
+        triple,
+        default_triple,
+        cpu,
+        features,
+        cg_opt_level,
+        reloc,
+        code_model,
+        flags_steer_optimizer,
+        function_sections,
+        data_sections,
+        use_init_array,
+        emit_addrsig,
+    } = config;
+    w.opt(triple.as_deref(), Writer::str);
+    w.opt(default_triple.as_deref(), Writer::str);
+    w.str(cpu);
+    w.str(features);
+    w.u8(*cg_opt_level);
+    w.opt(*reloc, |w, reloc| w.u8(reloc as u8));
+    w.opt(*code_model, |w, model| w.u8(model as u8));
+    w.bool(*flags_steer_optimizer);
+    w.bool(*function_sections);
+    w.bool(*data_sections);
+    w.bool(*use_init_array);
+    w.bool(*emit_addrsig);
+}
+
+fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
+    Ok(TargetConfig {
+        triple: r.opt(Reader::str)?,
+        default_triple: r.opt(Reader::str)?,
+        cpu: r.str()?,
+        features: r.str()?,
+        cg_opt_level: r.u8()?,
+        reloc: r.opt(|r| match r.u8()? {
+            0 => Ok(Reloc::Static),
+            1 => Ok(Reloc::Pic),
+            2 => Ok(Reloc::DynamicNoPic),
+            other => Err(unknown("relocation model", other)),
+        })?,
+        code_model: r.opt(|r| match r.u8()? {
+            0 => Ok(CodeModel::Tiny),
+            1 => Ok(CodeModel::Small),
+            2 => Ok(CodeModel::Kernel),
+            3 => Ok(CodeModel::Medium),
+            4 => Ok(CodeModel::Large),
+            other => Err(unknown("code model", other)),
+        })?,
+        flags_steer_optimizer: r.bool()?,
+        function_sections: r.bool()?,
+        data_sections: r.bool()?,
+        use_init_array: r.bool()?,
+        emit_addrsig: r.bool()?,
+    })
+}
+
+fn put_edit(w: &mut Writer, edit: &Edit) {
+    match edit {
+        Edit::SetLinkage { name, linkage } => {
+            w.u8(0);
+            w.str(name);
+            w.u8(*linkage as u8);
+        }
+        Edit::SetVisibility { name, visibility } => {
+            w.u8(1);
+            w.str(name);
+            w.u8(*visibility as u8);
+        }
+        Edit::AddFnAttr { name, attr } => {
+            w.u8(2);
+            w.str(name);
+            w.str(attr);
+        }
+        Edit::StripBody { name } => {
+            w.u8(3);
+            w.str(name);
+        }
+        Edit::SetIdentifier { identifier } => {
+            w.u8(4);
+            w.str(identifier);
+        }
+        Edit::SetSourceFileName { name } => {
+            w.u8(5);
+            w.str(name);
+        }
+        Edit::AppendToCompilerUsed { names } => {
+            w.u8(6);
+            w.list(names, |w, name| w.str(name));
+        }
+    }
+}
+
+fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
+    Ok(match r.u8()? {
+        0 => Edit::SetLinkage { name: r.str()?, linkage: get_linkage(r)? },
+        1 => Edit::SetVisibility { name: r.str()?, visibility: get_visibility(r)? },
+        2 => Edit::AddFnAttr { name: r.str()?, attr: r.str()? },
+        3 => Edit::StripBody { name: r.str()? },
+        4 => Edit::SetIdentifier { identifier: r.str()? },
+        5 => Edit::SetSourceFileName { name: r.str()? },
+        6 => Edit::AppendToCompilerUsed { names: r.list(Reader::str)? },
+        other => return Err(unknown("edit", other)),
+    })
+}
+
+fn get_linkage(r: &mut Reader<'_>) -> Result<Linkage> {
+    Ok(match r.u8()? {
+        0 => Linkage::External,
+        1 => Linkage::AvailableExternally,
+        2 => Linkage::LinkOnceAny,
+        3 => Linkage::LinkOnceOdr,
+        4 => Linkage::WeakAny,
+        5 => Linkage::WeakOdr,
+        6 => Linkage::Appending,
+        7 => Linkage::Internal,
+        8 => Linkage::Private,
+        9 => Linkage::ExternalWeak,
+        10 => Linkage::Common,
+        other => return Err(unknown("linkage", other)),
+    })
+}
+
+fn get_visibility(r: &mut Reader<'_>) -> Result<Visibility> {
+    Ok(match r.u8()? {
+        0 => Visibility::Default,
+        1 => Visibility::Hidden,
+        2 => Visibility::Protected,
+        other => return Err(unknown("visibility", other)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests() -> Vec<Request> {
+        let name = || "f\u{e9}".to_string();
+        vec![
+            Request::Hello {
+                version: VERSION,
+                library: "/usr/lib/libLLVM.so".into(),
+                named: Version { major: 22, minor: 1, patch: 8 },
+                cl_opts: vec!["-a".into(), String::new()],
+            },
+            Request::NewModule { identifier: name() },
+            Request::Load { identifier: name() },
+            Request::Link { identifier: name() },
+            Request::SetTarget { config: TargetConfig::default() },
+            Request::SetTarget {
+                config: TargetConfig {
+                    triple: Some(name()),
+                    default_triple: Some(name()),
+                    reloc: Some(Reloc::Pic),
+                    code_model: Some(CodeModel::Large),
+                    ..TargetConfig::default()
+                },
+            },
+            Request::Edit {
+                edits: vec![
+                    Edit::SetLinkage { name: name(), linkage: Linkage::WeakOdr },
+                    Edit::SetVisibility { name: name(), visibility: Visibility::Hidden },
+                    Edit::AddFnAttr { name: name(), attr: "norecurse".into() },
+                    Edit::StripBody { name: name() },
+                    Edit::SetIdentifier { identifier: name() },
+                    Edit::SetSourceFileName { name: name() },
+                    Edit::AppendToCompilerUsed { names: vec![name()] },
+                ],
+            },
+            Request::Verify,
+            Request::Internalize { preserve: vec![name()] },
+            Request::Passes { pipeline: "lto<O2>".into(), options: PassOptions::at_level(2) },
+            Request::WriteBitcode,
+            Request::Emit { file_type: FileType::Object },
+            Request::Globals,
+            Request::Reset,
+        ]
+    }
+
+    #[test]
+    fn every_request_survives_and_every_prefix_of_it_is_an_error() {
+        for request in requests() {
+            let bytes = request.encode();
+            assert_eq!(Request::decode(&bytes).unwrap(), request);
+            for end in 0..bytes.len() {
+                assert!(Request::decode(&bytes[..end]).is_err(), "{request:?} cut at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_damaged_byte_makes_decoding_panic() {
+        for request in requests() {
+            let bytes = request.encode();
+            for at in 0..bytes.len() {
+                for value in [0, 1, 0x7f, 0xff] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] = value;
+                    let _ = Request::decode(&damaged);
+                    let _ = Reply::decode(&damaged);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut hello = requests().swap_remove(0);
+        if let Request::Hello { version, .. } = &mut hello {
+            *version = 9;
+        }
+        let error = Request::decode(&hello.encode()).unwrap_err();
+        assert!(error.message().contains("speaks version 9"), "{error}");
+    }
+
+    #[test]
+    fn errors_keep_their_kind_and_place() {
+        let reply = Reply {
+            result: Err(Error::malformed("cut").in_file("a.o").in_member("b")),
+            diagnostics: vec![Diagnostic {
+                severity: Severity::Note,
+                text: "t".into(),
+                module: "m".into(),
+            }],
+            fatal: true,
+        };
+        let back = Reply::decode(&reply.encode()).unwrap();
+        assert!(back.fatal);
+        assert_eq!(back.diagnostics, reply.diagnostics);
+        let error = back.result.unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Malformed, "a.o(b): cut".into()));
+    }
+}

@@ -1,0 +1,272 @@
+//! Machines as the engine sees them: start one, talk to it, bury it.
+//!
+//! In: a library and requests. Out: replies; or, when the machine is gone, an error that says what
+//! became of it and what it last said. Knows nothing of LLVM.
+//!
+//! The worker program's standard input is the socket; its standard output goes nowhere; its
+//! standard error is a memfd, which never blocks the worker and can still be read after its death.
+//! What LLVM prints there (`-time-passes`, `-print-after-all`) is passed on after each request, as
+//! if LLVM were in the process of the linker.
+
+#![allow(unsafe_code)]
+
+use super::EngineConfig;
+use super::locate::LibraryInfo;
+use super::memory::{self, Bytes};
+use super::protocol::{Answer, Reply, Request, VERSION};
+use super::serve::{STACK, WORKER_ARGUMENT, serve};
+use crate::error::{Error, Result};
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// How much of a dead worker's last words an error repeats, in bytes.
+const TAIL: usize = 1000;
+
+/// A conversation with one machine.
+pub(super) struct Connection {
+    socket: UnixStream,
+    peer: Peer,
+}
+
+enum Peer {
+    Process { child: Child, errors: File },
+    Thread,
+}
+
+impl Connection {
+    /// Starts a machine with this library. Also answers with the library's version.
+    pub(super) fn start(
+        config: &EngineConfig,
+        library: &LibraryInfo,
+    ) -> Result<(Connection, String)> {
+        let program = if config.in_process { None } else { worker_program(config)? };
+        let mut connection = match program {
+            Some(program) => Self::start_process(&program)?,
+            None => Self::start_thread()?,
+        };
+        let path = library.path.to_str().ok_or_else(|| {
+            Error::unsupported("the path of this libLLVM is not UTF-8")
+                .in_file(library.path.to_string_lossy())
+        })?;
+        let hello = Request::Hello {
+            version: VERSION,
+            library: path.to_string(),
+            named: library.version,
+            cl_opts: config.cl_opts.clone(),
+        };
+        match connection.call(&hello, None)?.0.result? {
+            Answer::Loaded { version } => Ok((connection, version)),
+            other => Err(Error::engine(format!("the worker answered {other:?} to the greeting"))),
+        }
+    }
+
+    fn start_thread() -> Result<Connection> {
+        let (socket, theirs) = socket_pair()?;
+        std::thread::Builder::new()
+            .name("lto-engine".to_string())
+            .stack_size(STACK)
+            .spawn(move || {
+                // An error here is one of the socket; the other end sees it closed.
+                let _ = serve(&theirs, true);
+            })
+            .map_err(|error| Error::io("starting a thread for LLVM", &error))?;
+        Ok(Connection { socket, peer: Peer::Thread })
+    }
+
+    fn start_process(program: &Path) -> Result<Connection> {
+        let failed = |error: io::Error| {
+            Error::io("starting the worker program", &error).in_file(program.to_string_lossy())
+        };
+        let (socket, theirs) = socket_pair()?;
+        let errors = memory::memfd(c"lto-worker-errors", 0)?;
+        // Appending keeps the worker writing at the end after this side has emptied the file.
+        // SAFETY: fcntl on a descriptor that we own.
+        unsafe { libc::fcntl(errors.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
+        let for_worker = errors.try_clone().map_err(failed)?;
+        let child = Command::new(program)
+            .arg(WORKER_ARGUMENT)
+            .arg(std::process::id().to_string())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(for_worker))
+            .spawn()
+            .map_err(failed)?;
+        Ok(Connection { socket, peer: Peer::Process { child, errors } })
+    }
+
+    /// Asks and waits for the answer. An error means that the machine is gone.
+    pub(super) fn call(
+        &mut self,
+        request: &Request,
+        bulk: Option<&[u8]>,
+    ) -> Result<(Reply, Option<Bytes>)> {
+        debug_assert_eq!(request.has_bulk(), bulk.is_some());
+        let answer = memory::send(&self.socket, &request.encode(), bulk)
+            .and_then(|()| memory::receive(&self.socket));
+        match answer {
+            Ok(Some((body, bulk))) => {
+                let reply = Reply::decode(&body)
+                    .map_err(|error| error.context("the worker's answer makes no sense"))?;
+                self.pass_on_errors();
+                Ok((reply, bulk))
+            }
+            Ok(None) => Err(self.post_mortem(request, None)),
+            Err(error) => Err(self.post_mortem(request, Some(error))),
+        }
+    }
+
+    /// Shows the user what LLVM printed, and forgets it.
+    fn pass_on_errors(&self) {
+        if let Peer::Process { errors, .. } = &self.peer {
+            let text = read_all(errors);
+            if !text.is_empty() {
+                let _ = errors.set_len(0);
+                let _ = io::stderr().write_all(&text);
+            }
+        }
+    }
+
+    /// Why there was no answer.
+    fn post_mortem(&mut self, request: &Request, cause: Option<Error>) -> Error {
+        let doing = request.doing();
+        let Peer::Process { child, errors } = &mut self.peer else {
+            return match cause {
+                Some(cause) => cause.context(format!("LLVM's thread ended while {doing}")),
+                None => Error::engine(format!("LLVM's thread ended while {doing}")),
+            };
+        };
+        // A worker that talks nonsense may still be alive.
+        let misbehaved = cause.is_some() && matches!(child.try_wait(), Ok(None));
+        if misbehaved {
+            let _ = child.kill();
+        }
+        let fate = match child.wait() {
+            _ if misbehaved => "broke the protocol".to_string(),
+            Ok(status) => describe(status),
+            // A host that ignores SIGCHLD, or waits for everybody's children.
+            Err(_) => "ended".to_string(),
+        };
+        let mut message = format!("the lto-worker {fate} while {doing}");
+        if let Some(cause) = cause.filter(|_| misbehaved) {
+            message.push_str(": ");
+            message.push_str(cause.message());
+        }
+        let text = read_all(errors);
+        let tail = text.get(text.len().saturating_sub(TAIL)..).unwrap_or_default();
+        let tail = String::from_utf8_lossy(tail);
+        let tail: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if !tail.is_empty() {
+            message.push_str("; it last said: ");
+            message.push_str(&tail.join(" | "));
+        }
+        Error::engine(message)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Peer::Process { child, .. } = &mut self.peer {
+            // It holds nothing that would need an orderly end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // A thread ends by itself when it sees the socket closed.
+    }
+}
+
+fn describe(status: std::process::ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => match signal_name(signal) {
+            Some(name) => format!("was killed by signal {signal} ({name})"),
+            None => format!("was killed by signal {signal}"),
+        },
+        (None, Some(code)) => format!("exited with status {code}"),
+        (None, None) => "ended".to_string(),
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGXCPU => "SIGXCPU",
+        _ => return None,
+    })
+}
+
+fn socket_pair() -> Result<(UnixStream, UnixStream)> {
+    UnixStream::pair().map_err(|error| Error::io("creating a socket for the worker", &error))
+}
+
+fn read_all(file: &File) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = file.read_at(&mut buffer, text.len() as u64) {
+        text.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    }
+    text
+}
+
+/// The worker program; `None` where there is none and none was named.
+fn worker_program(config: &EngineConfig) -> Result<Option<PathBuf>> {
+    if let Some(named) = &config.worker {
+        return match named.is_file() {
+            true => Ok(Some(named.clone())),
+            false => Err(Error::engine("the worker program that LTO_WORKER names is not there")
+                .in_file(named.to_string_lossy())),
+        };
+    }
+    let Some(library) = own_path() else { return Ok(None) };
+    // The name may be a link, as in the bfd-plugins folder; the real place counts first.
+    let real = library.canonicalize().ok();
+    let folders = real.iter().chain(Some(&library)).filter_map(|path| path.parent());
+    for folder in folders {
+        for place in [
+            "lto-worker",
+            // lib/libLTO.so, lib/<multiarch>/libLTO.so
+            "../libexec/liblto/lto-worker",
+            "../libexec/lto-worker",
+            "../../libexec/liblto/lto-worker",
+            // target/<profile>/deps, where cargo puts test programs
+            "../lto-worker",
+        ] {
+            let program = folder.join(place);
+            if program.is_file() {
+                return Ok(Some(program));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The file that this code was loaded from.
+fn own_path() -> Option<PathBuf> {
+    // SAFETY: all-zero is a valid Dl_info; dladdr fills it for an address of ours, and its strings
+    // live as long as the file is loaded.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(own_path as *const libc::c_void, &mut info) == 0 || info.dli_fname.is_null()
+        {
+            return None;
+        }
+        Some(PathBuf::from(OsStr::from_bytes(CStr::from_ptr(info.dli_fname).to_bytes())))
+    }
+}
