@@ -16,7 +16,8 @@
 //!
 //! [`registry`] keeps what the handles of the C interfaces stand for.
 //!
-//! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), `plugin` (the linker plugin API).
+//! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), [`plugin`] (the linker plugin API);
+//! [`session`] runs a link for them, with the knobs of [`config`].
 //! ARCHITECTURE.md tells the whole way and what each module must not know.
 
 // cargo names the file after the library, and linkers look for libLTO.so.
@@ -39,9 +40,11 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod ir;
+pub mod plugin;
 pub mod registry;
 pub mod regular;
 pub mod resolution;
+pub mod session;
 pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]

@@ -14,6 +14,7 @@ mod file;
 mod global;
 mod metadata;
 mod module;
+mod module_flags;
 mod types;
 
 pub use constants::{Constant, Constants, code as constant_code};
@@ -21,6 +22,7 @@ pub use file::{BITCODE_MAGIC, BitcodeFile, BitcodeModule, Identification};
 pub use global::{GlobalKind, GlobalValue, field};
 pub use metadata::Metadata;
 pub use module::{Comdat, Extent, Module};
+pub use module_flags::module_flag;
 pub use types::{Type, TypeTable};
 
 /// Block ids (`bitc::BlockIDs`).

@@ -1,0 +1,225 @@
+//! Claiming: is this file bitcode, and which symbols does it have?
+//!
+//! In: a file that the linker offers. Out: nothing for a file that is not ours, or a
+//! [`ClaimedFile`] whose symbols the linker has got. Most files offered are not bitcode, so that
+//! is found out from a few bytes at the front before anything is mapped.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char};
+use std::path::Path;
+
+use super::abi::{self, def, section_kind, symbol_type, visibility};
+use super::linker::{Handle, Linker, text};
+use crate::container::{self, Carrier, FileBytes, FileKind};
+use crate::error::{Error, Result};
+use crate::ir::{SelectionKind, Visibility};
+use crate::symbols::{InputFile, Symbol};
+
+/// A file that is ours.
+pub struct ClaimedFile {
+    /// The linker's name for it.
+    pub handle: Handle,
+    /// The path; of an archive for its members (ld.bfd gives the member's name).
+    pub path: String,
+    /// Where in the file it starts, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub len: usize,
+    /// The symbols, where the linker may look at them as long as it likes.
+    pub symbols: Box<[abi::Symbol]>,
+    /// What else is needed of each symbol before the file is read again.
+    pub traits: Box<[Traits]>,
+    /// What `symbols` points to.
+    _names: Vec<CString>,
+}
+
+// SAFETY: the pointers in `symbols` are to `_names`, which moves along and is never changed.
+unsafe impl Send for ClaimedFile {}
+
+/// What all files of a link say together of a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits {
+    /// `canBeOmittedFromSymbolTable`.
+    pub can_be_omitted: bool,
+    /// Of default visibility.
+    pub default_visibility: bool,
+}
+
+impl ClaimedFile {
+    /// The name of a symbol, without the NUL.
+    pub fn name(symbol: &abi::Symbol) -> &[u8] {
+        // SAFETY: `name` points to a CString that lives as long as the symbol's file.
+        unsafe { std::ffi::CStr::from_ptr(symbol.name) }.to_bytes()
+    }
+}
+
+/// Claims `file` if it is bitcode.
+///
+/// # Errors
+/// It is bitcode, but not as it should be; or the linker refused the symbols.
+///
+/// # Safety
+/// `file` is as the linker gave it to the claim hook, which is still running.
+pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<ClaimedFile>> {
+    // SAFETY: the linker's string.
+    let path = unsafe { text(file.name) };
+    let offset = u64::try_from(file.offset).unwrap_or(0);
+    let len = usize::try_from(file.filesize).unwrap_or(0);
+    let blame = |error: Error| blame(error, &path, offset);
+    if len < 4 || !may_be_bitcode(file, offset) {
+        return Ok(None);
+    }
+    let handle = Handle::of(file);
+    let mapped;
+    let bytes = if linker.has_view() {
+        // SAFETY: used only in this call, while the linker offers the file.
+        unsafe { linker.view(handle, len) }.map_err(blame)?
+    } else {
+        mapped = FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?;
+        &*mapped
+    };
+    let found = match container::find_bitcode(bytes) {
+        Ok(found) if found.carrier.is_lto_input() => found,
+        // Wrapped or not, it begins like bitcode: nobody else will make something of it.
+        Err(error) if container::is_bitcode(bytes) => return Err(blame(error)),
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    let is_ours =
+        matches!(found.carrier, Carrier::Raw | Carrier::Wrapper { .. } | Carrier::LlvmLto);
+    if !is_ours {
+        return Ok(None);
+    }
+    let input = InputFile::from_bitcode(found).map_err(blame)?;
+    let claimed = symbols(&input, handle, path.clone(), offset, len);
+    if !claimed.symbols.is_empty() {
+        // SAFETY: the caller keeps the file as long as the plugin may be asked about it, and
+        // where the plugin is unloaded before, forgets it.
+        unsafe { linker.add_symbols(handle, &claimed.symbols) }.map_err(blame)?;
+    }
+    Ok(Some(claimed))
+}
+
+/// Puts an error into its place: the file, and for an archive, which has no names here, the
+/// member that starts at `offset`.
+pub fn blame(error: Error, path: &str, offset: u64) -> Error {
+    match offset {
+        0 => error.in_file(path),
+        _ => error.in_member(MemberNames::default().get(path, offset)).in_file(path),
+    }
+}
+
+/// What people call the members of archives, by their offsets. An archive is read when the first
+/// of its members is asked for, and once.
+#[derive(Default)]
+pub struct MemberNames {
+    archives: HashMap<String, HashMap<u64, String>>,
+}
+
+impl MemberNames {
+    /// The member at `offset` of the archive `path`; its offset where that cannot be found out.
+    pub fn get(&mut self, path: &str, offset: u64) -> String {
+        let names = self
+            .archives
+            .entry(path.to_owned())
+            .or_insert_with(|| read_members(path).unwrap_or_default());
+        names.get(&offset).cloned().unwrap_or_else(|| format!("member at {offset}"))
+    }
+}
+
+fn read_members(path: &str) -> Result<HashMap<u64, String>> {
+    let bytes = FileBytes::open(Path::new(path))?;
+    let archive = container::Archive::parse(&bytes)?;
+    let mut names = HashMap::new();
+    for member in archive.members() {
+        let member = member?;
+        names.insert(member.offset, String::from_utf8_lossy(member.name).into_owned());
+    }
+    Ok(names)
+}
+
+/// Looks at the first bytes, where the linker has the file open. When in doubt, yes.
+fn may_be_bitcode(file: &abi::InputFile, offset: u64) -> bool {
+    let mut head = [0u8; 64];
+    let (Ok(at), true) = (libc::off_t::try_from(offset), file.fd >= 0) else { return true };
+    // SAFETY: pread writes at most so many bytes to the buffer and leaves the descriptor's own
+    // position alone.
+    let got = unsafe { libc::pread(file.fd, head.as_mut_ptr().cast(), head.len(), at) };
+    match usize::try_from(got).ok().and_then(|got| head.get(..got)) {
+        Some(head) if head.len() >= 20 => matches!(
+            container::identify(head),
+            FileKind::Bitcode | FileKind::Elf | FileKind::Coff | FileKind::Wasm
+        ),
+        _ => true,
+    }
+}
+
+fn symbols(
+    input: &InputFile<'_>,
+    handle: Handle,
+    path: String,
+    offset: u64,
+    len: usize,
+) -> ClaimedFile {
+    let mut names = Vec::new();
+    let mut keep = |name: &[u8]| {
+        // A name with a NUL in it ends there for a linker, as with LLVM's plugin.
+        let name = CString::new(name.split(|&c| c == 0).next().unwrap_or(&[])).unwrap_or_default();
+        let pointer = name.as_ptr().cast_mut();
+        names.push(name);
+        pointer
+    };
+    let comdats: Vec<*mut c_char> = input
+        .comdats()
+        .map(|(name, selection)| match selection {
+            // Without a key the linker does not take one for another.
+            SelectionKind::NoDeduplicate => std::ptr::null_mut(),
+            _ => keep(name),
+        })
+        .collect();
+    let mut symbols = Vec::new();
+    let mut traits = Vec::new();
+    for symbol in input.symbols() {
+        let comdat = symbol.comdat.and_then(|i| comdats.get(i as usize).copied());
+        symbols.push(abi::Symbol {
+            name: keep(symbol.name),
+            def: kind(&symbol),
+            symbol_type: match symbol.ir_name {
+                [] => symbol_type::UNKNOWN,
+                _ if symbol.is_executable() => symbol_type::FUNCTION,
+                _ => symbol_type::VARIABLE,
+            },
+            section_kind: section_kind::DEFAULT,
+            visibility: match symbol.visibility() {
+                Visibility::Default => visibility::DEFAULT,
+                Visibility::Hidden => visibility::HIDDEN,
+                Visibility::Protected => visibility::PROTECTED,
+            },
+            size: u64::from(symbol.common_size),
+            comdat_key: comdat.unwrap_or(std::ptr::null_mut()),
+            ..abi::Symbol::EMPTY
+        });
+        traits.push(Traits {
+            can_be_omitted: symbol.can_be_omitted(),
+            default_visibility: symbol.visibility() == Visibility::Default,
+        });
+    }
+    ClaimedFile {
+        handle,
+        path,
+        offset,
+        len,
+        symbols: symbols.into(),
+        traits: traits.into(),
+        _names: names,
+    }
+}
+
+fn kind(symbol: &Symbol<'_>) -> c_char {
+    match (symbol.is_undefined(), symbol.is_weak()) {
+        (true, false) => def::UNDEF,
+        (true, true) => def::WEAKUNDEF,
+        (false, _) if symbol.is_common() => def::COMMON,
+        (false, true) => def::WEAKDEF,
+        (false, false) => def::DEF,
+    }
+}

@@ -1,0 +1,355 @@
+//! The link: what the linker said, into the driver; what came out, to the linker.
+//!
+//! In: the claimed files. Out: objects that the linker has been told of, or files where the
+//! options asked for them. The rules from linker resolutions to LLVM's are those of LLVM's gold
+//! plugin (`addModule`), the names of files too.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+
+use super::abi::{Level, output, resolution};
+use super::claim::{ClaimedFile, MemberNames, blame};
+use super::{Plugin, abi};
+use crate::config::{OutputKind, RelocModel};
+use crate::engine::Severity;
+use crate::error::{Error, Result};
+use crate::resolution::SymbolResolution;
+use crate::session::{self, Input};
+use crate::symbols::InputFile;
+
+/// What all files say of a name (LLVM's `ResolutionInfo`).
+#[derive(Clone, Copy, Debug)]
+struct NameInfo {
+    can_omit_from_dyn_sym: bool,
+    default_visibility: bool,
+    /// Not for a name that --wrap redirects.
+    can_inline: bool,
+    used_in_regular_obj: bool,
+}
+
+impl Default for NameInfo {
+    fn default() -> Self {
+        NameInfo {
+            can_omit_from_dyn_sym: true,
+            default_visibility: true,
+            can_inline: true,
+            used_in_regular_obj: false,
+        }
+    }
+}
+
+/// Does the link.
+pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()> {
+    let linker = &plugin.linker;
+    let mut config = plugin.options.config(
+        linker.output == Some(output::REL),
+        match linker.output {
+            Some(output::EXEC) => Some(RelocModel::Static),
+            Some(output::DYN | output::PIE) => Some(RelocModel::Pic),
+            _ => None,
+        },
+    );
+    let mut resolution_file = None;
+    if plugin.options.save_temps {
+        config.save_temps = Some(format!("{}.", linker.output_name));
+        resolution_file = Some(String::new());
+    }
+    let stats_file = config
+        .stats_file
+        .take()
+        .or_else(|| std::env::var_os("LTO_STATS").filter(|path| !path.is_empty()).map(Into::into));
+
+    let names = names(plugin, &claimed)?;
+    let _held = Held::hold(plugin, &claimed)?;
+    let mut inputs = Vec::new();
+    let mut members = MemberNames::default();
+    for file in &mut claimed {
+        let blame = |error| blame(error, &file.path, file.offset);
+        if !linker.get_symbols(file.handle, &mut file.symbols).map_err(blame)? {
+            continue;
+        }
+        // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
+        let bytes = unsafe { linker.view(file.handle, file.len) }.map_err(blame)?;
+        let input = InputFile::open(bytes).map_err(blame)?;
+        let executable = matches!(linker.output, Some(output::EXEC | output::PIE));
+        let resolutions = input
+            .symbols()
+            .zip(&file.symbols)
+            .map(|(symbol, said)| {
+                let info = names.get(ClaimedFile::name(said)).copied().unwrap_or_default();
+                resolve(said, symbol.section, info, executable)
+            })
+            .collect::<Vec<_>>();
+        let identifier = identifier(file, input.source_file_name());
+        if let Some(text) = &mut resolution_file {
+            write_resolutions(text, &identifier, &input, &resolutions);
+        }
+        inputs.push(Input {
+            identifier,
+            file: file.path.clone(),
+            member: (file.offset != 0).then(|| members.get(&file.path, file.offset)),
+            bitcode: input.bitcode,
+            resolutions,
+        });
+    }
+    if let Some(text) = resolution_file {
+        write(&format!("{}.resolution.txt", linker.output_name), text.as_bytes())?;
+    }
+
+    let outcome = session::run(&config, &inputs)?;
+    for diagnostic in &outcome.diagnostics {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warning,
+            Severity::Remark | Severity::Note => Level::Info,
+        };
+        linker.message(level, &format!("libLTO: {}: {}", diagnostic.module, diagnostic.text));
+    }
+    if let Some(path) = stats_file {
+        write(&path.to_string_lossy(), outcome.stats.to_json(linker_name(plugin)).as_bytes())?;
+    }
+    deliver(plugin, &outcome)
+}
+
+/// Hands over what came out, by the way that the options ask for.
+fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
+    let linker = &plugin.linker;
+    let options = &plugin.options;
+    let place = match options.output() {
+        OutputKind::Nothing => {
+            // ld.bfd has made its output by now, though nothing will be in it.
+            return match fs::remove_file(&linker.output_name) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::io(format_args!("cannot remove {}", linker.output_name), &e))
+                }
+                _ => Ok(()),
+            };
+        }
+        OutputKind::Bitcode => Some(linker.output_name.clone()),
+        OutputKind::Assembly => {
+            options.obj_path.clone().or_else(|| Some(linker.output_name.clone()))
+        }
+        OutputKind::Objects => options
+            .obj_path
+            .clone()
+            .or_else(|| options.save_temps.then(|| format!("{}.lto.o", linker.output_name))),
+    };
+    for output in &outcome.outputs {
+        let path = match &place {
+            Some(place) => {
+                let path = match output.task {
+                    0 => place.clone(),
+                    task => format!("{place}{task}"),
+                };
+                write(&path, &output.bytes)?;
+                path
+            }
+            None => plugin.objects.lock().add(&output.name, &output.bytes)?,
+        };
+        if options.output() == OutputKind::Objects {
+            linker.add_input_file(&path)?;
+        }
+    }
+    if let Some(path) = options.extra_library_path.as_deref().filter(|_| !options.ends_early()) {
+        linker.set_extra_library_path(path)?;
+    }
+    Ok(())
+}
+
+fn write(path: &str, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|e| Error::io(format_args!("cannot write {path}"), &e))
+}
+
+fn linker_name(plugin: &Plugin) -> &'static str {
+    match (plugin.linker.is_bfd, plugin.linker.is_gold) {
+        (true, _) => "ld.bfd",
+        (_, true) => "ld.gold",
+        _ => "other",
+    }
+}
+
+/// LLVM's name for a claimed file: a member's has its place in the archive and its source file.
+fn identifier(file: &ClaimedFile, source: &[u8]) -> String {
+    if file.offset == 0 {
+        return file.path.clone();
+    }
+    let source = source.rsplit(|&c| c == b'/').next().unwrap_or(&[]);
+    format!("{}.llvm.{}.{}", file.path, file.offset, String::from_utf8_lossy(source))
+}
+
+/// What the files say together, and what --wrap makes of it.
+fn names(plugin: &Plugin, claimed: &[ClaimedFile]) -> Result<HashMap<Vec<u8>, NameInfo>> {
+    let mut names: HashMap<Vec<u8>, NameInfo> = HashMap::new();
+    for file in claimed {
+        for (symbol, traits) in file.symbols.iter().zip(&file.traits) {
+            let name = ClaimedFile::name(symbol);
+            // Only what differs from the default needs a place.
+            if traits.can_be_omitted && traits.default_visibility {
+                continue;
+            }
+            let info = match names.get_mut(name) {
+                Some(info) => info,
+                None => names.entry(name.to_vec()).or_default(),
+            };
+            info.can_omit_from_dyn_sym &= traits.can_be_omitted;
+            info.default_visibility &= traits.default_visibility;
+        }
+    }
+    for name in plugin.linker.wrap_symbols()? {
+        let with = |prefix: &[u8]| [prefix, &name].concat();
+        let wrapper = names.entry(with(b"__wrap_")).or_default();
+        wrapper.used_in_regular_obj = true;
+        let real = names.entry(with(b"__real_")).or_default();
+        real.can_inline = false;
+        let own = names.entry(name).or_default();
+        own.can_inline = false;
+        own.used_in_regular_obj = true;
+    }
+    Ok(names)
+}
+
+/// One symbol's resolution.
+fn resolve(
+    said: &abi::Symbol,
+    section: &[u8],
+    info: NameInfo,
+    executable: bool,
+) -> SymbolResolution {
+    let mut r = SymbolResolution::default();
+    let defined = !matches!(said.def, abi::def::UNDEF | abi::def::WEAKUNDEF);
+    match said.resolution {
+        resolution::RESOLVED_DYN => r.export_dynamic = true,
+        resolution::PREVAILING_DEF_IRONLY => r.prevailing = defined,
+        resolution::PREVAILING_DEF => {
+            r.prevailing = defined;
+            r.visible_to_regular_obj = true;
+        }
+        resolution::PREVAILING_DEF_IRONLY_EXP => {
+            r.prevailing = defined;
+            r.export_dynamic = true;
+            r.visible_to_regular_obj = !info.can_omit_from_dyn_sym;
+        }
+        resolution::UNDEF
+        | resolution::PREEMPTED_REG
+        | resolution::PREEMPTED_IR
+        | resolution::RESOLVED_IR
+        | resolution::RESOLVED_EXEC => {}
+        // A linker that does not say must be taken to use it.
+        _ => r.visible_to_regular_obj = true,
+    }
+    // The linker makes __start_ and __stop_ symbols for such a section, by which the contents
+    // are found without their names.
+    if is_c_identifier(section) {
+        r.visible_to_regular_obj = true;
+    }
+    let elsewhere = matches!(said.resolution, resolution::RESOLVED_DYN | resolution::UNDEF);
+    r.final_definition_in_linkage_unit = !elsewhere && (executable || !info.default_visibility);
+    r.linker_redefined = !info.can_inline;
+    r.visible_to_regular_obj |= info.used_in_regular_obj;
+    r
+}
+
+fn is_c_identifier(name: &[u8]) -> bool {
+    let word = |c: &u8| c.is_ascii_alphanumeric() || *c == b'_';
+    name.first().is_some_and(|c| !c.is_ascii_digit()) && name.iter().all(word)
+}
+
+/// The `resolution.txt` of `save-temps`, which `llvm-lto2 run` takes as arguments.
+fn write_resolutions(
+    text: &mut String,
+    identifier: &str,
+    input: &InputFile<'_>,
+    resolutions: &[SymbolResolution],
+) {
+    text.push_str(identifier);
+    text.push('\n');
+    for (symbol, r) in input.symbols().zip(resolutions) {
+        let name = String::from_utf8_lossy(symbol.name);
+        text.push_str(&format!("-r={identifier},{name},"));
+        for (said, letter) in [
+            (r.prevailing, 'p'),
+            (r.final_definition_in_linkage_unit, 'l'),
+            (r.visible_to_regular_obj, 'x'),
+            (r.linker_redefined, 'r'),
+        ] {
+            if said {
+                text.push(letter);
+            }
+        }
+        text.push('\n');
+    }
+}
+
+/// Files that ld.gold keeps open meanwhile, one handle for each: its views end with the file.
+struct Held<'p> {
+    plugin: &'p Plugin,
+    handles: Vec<super::linker::Handle>,
+}
+
+impl<'p> Held<'p> {
+    fn hold(plugin: &'p Plugin, claimed: &[ClaimedFile]) -> Result<Self> {
+        let mut held = Held { plugin, handles: Vec::new() };
+        if !plugin.linker.is_gold {
+            return Ok(held);
+        }
+        let mut seen = BTreeSet::new();
+        for file in claimed.iter().filter(|file| seen.insert(file.path.as_str())) {
+            plugin.linker.hold(file.handle).map_err(|e| e.in_file(&file.path))?;
+            held.handles.push(file.handle);
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        for &handle in &self.handles {
+            // The link is over; what the linker cannot close it keeps.
+            let _ = self.plugin.linker.release(handle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(resolution: i32, def: std::ffi::c_char) -> abi::Symbol {
+        abi::Symbol { resolution, def, ..abi::Symbol::EMPTY }
+    }
+
+    #[test]
+    fn a_shared_object_exports_what_must_be_in_the_dynamic_table() {
+        let said = said(resolution::PREVAILING_DEF_IRONLY_EXP, abi::def::DEF);
+        let inline = resolve(&said, b"", NameInfo::default(), false);
+        assert!(inline.prevailing && inline.export_dynamic && !inline.visible_to_regular_obj);
+        assert!(!inline.final_definition_in_linkage_unit);
+        let info = NameInfo { can_omit_from_dyn_sym: false, ..NameInfo::default() };
+        assert!(resolve(&said, b"", info, false).visible_to_regular_obj);
+    }
+
+    #[test]
+    fn an_undefined_symbol_never_prevails() {
+        let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::UNDEF);
+        assert!(!resolve(&said, b"", NameInfo::default(), true).prevailing);
+    }
+
+    #[test]
+    fn a_section_that_is_a_c_word_is_visible() {
+        let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::DEF);
+        for (section, visible) in
+            [("my_set", true), ("_x1", true), (".data", false), ("1a", false), ("", false)]
+        {
+            let r = resolve(&said, section.as_bytes(), NameInfo::default(), true);
+            assert_eq!(r.visible_to_regular_obj, visible, "{section}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_name_is_redefined() {
+        let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::DEF);
+        let info = NameInfo { can_inline: false, used_in_regular_obj: true, ..NameInfo::default() };
+        let r = resolve(&said, b"", info, true);
+        assert!(r.linker_redefined && r.visible_to_regular_obj);
+    }
+}

@@ -1,0 +1,309 @@
+//! The plugin's options: what stands behind each `-plugin-opt=`.
+//!
+//! In: one string after another, as the linker hands them over. Out: [`Options`], and for each
+//! string an error or a warning where it cannot be served. No linker is asked, no file opened.
+//!
+//! The words are those of LLVM's gold plugin (`process_plugin_option`); what it does not know
+//! goes to libLLVM's own options, as there. Some of those LLVM's plugin itself registers
+//! (`codegen::RegisterCodeGenFlags`): no libLLVM has them, so they are read here.
+
+use std::path::PathBuf;
+
+use crate::config::{CodeModel, Config, OutputKind, RelocModel};
+use crate::error::{Error, Result};
+
+/// What the options said.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What goes straight to the driver. `function_sections` and `data_sections` are here only
+    /// once [`Options::config`] knows the kind of output.
+    config: Config,
+    function_sections: Option<bool>,
+    data_sections: Option<bool>,
+    /// `obj-path=`: where to leave the objects; the first has this name, others a number behind.
+    pub obj_path: Option<String>,
+    /// `save-temps`.
+    pub save_temps: bool,
+    /// `extra-library-path=`: told to the linker once the objects are there.
+    pub extra_library_path: Option<String>,
+}
+
+/// An option of LLVM's plugin that we know and do not serve.
+enum Unserved {
+    /// The link would not give what was asked for.
+    Error,
+    /// The link gives the same, slower.
+    Warning,
+    /// It makes no difference.
+    Nothing,
+}
+
+/// LLVM's words, without value or up to and with the `=`.
+const UNSERVED: &[(&str, Unserved)] = &[
+    ("unifiedlto", Unserved::Error),
+    ("thinlto-index-only", Unserved::Error),
+    ("thinlto-index-only=", Unserved::Error),
+    ("thinlto-emit-imports-files", Unserved::Error),
+    ("thinlto-prefix-replace=", Unserved::Error),
+    ("thinlto-object-suffix-replace=", Unserved::Error),
+    ("cache-dir=", Unserved::Warning),
+    ("cache-policy=", Unserved::Nothing),
+    ("lto-partitions=", Unserved::Warning),
+    ("sample-profile=", Unserved::Error),
+    ("cs-profile-generate", Unserved::Error),
+    ("cs-profile-path=", Unserved::Error),
+    ("merge-functions", Unserved::Warning),
+    ("debug-pass-manager", Unserved::Error),
+    ("whole-program-visibility", Unserved::Nothing),
+    ("dwo_dir=", Unserved::Error),
+    ("opt-remarks-filename=", Unserved::Error),
+    ("opt-remarks-passes=", Unserved::Nothing),
+    ("opt-remarks-with-hotness", Unserved::Nothing),
+    ("opt-remarks-hotness-threshold=", Unserved::Nothing),
+    ("opt-remarks-format=", Unserved::Nothing),
+    ("time-trace=", Unserved::Error),
+    ("time-trace-granularity=", Unserved::Nothing),
+];
+
+impl Options {
+    /// Reads one option. `Ok(Some(..))` is a warning.
+    ///
+    /// # Errors
+    /// A bad value, or an option that is not served yet. Options nobody knows are found out by
+    /// libLLVM, later, but for words without a dash, which cannot be its options.
+    pub fn add(&mut self, option: &str) -> Result<Option<String>> {
+        if let Some((name, value)) = option.split_once('=') {
+            let value = value.to_owned();
+            match name {
+                "mcpu" => self.config.cpu = value,
+                "mtriple" => self.config.override_triple = Some(value),
+                "obj-path" => self.obj_path = Some(value),
+                "extra-library-path" => self.extra_library_path = Some(value),
+                "stats-file" => self.config.stats_file = Some(PathBuf::from(value)),
+                "jobs" => self.config.jobs = jobs(&value)?,
+                _ => return self.unserved(option),
+            }
+            return Ok(None);
+        }
+        match option {
+            "emit-llvm" => self.config.output = OutputKind::Bitcode,
+            "emit-asm" => self.config.output = OutputKind::Assembly,
+            "disable-output" => self.config.output = OutputKind::Nothing,
+            "save-temps" => self.save_temps = true,
+            // A module with a summary takes the thin way by itself; LLVM's plugin uses the word
+            // to keep files open, and its pass manager has been the new one for long.
+            "thinlto" | "new-pass-manager" | "disable-verify" => {}
+            _ => match option.as_bytes() {
+                [b'O', level] => {
+                    let level = level.wrapping_sub(b'0');
+                    if level > 3 {
+                        return Err(Error::misuse("Optimization level must be between 0 and 3"));
+                    }
+                    self.config.opt_level = level;
+                    self.config.codegen_opt_level = level;
+                }
+                _ => return self.unserved(option),
+            },
+        }
+        Ok(None)
+    }
+
+    fn unserved(&mut self, option: &str) -> Result<Option<String>> {
+        let word = option.split_inclusive('=').next().unwrap_or(option);
+        match UNSERVED.iter().find(|(known, _)| *known == word) {
+            Some((_, Unserved::Error)) => {
+                Err(Error::unsupported(format!("the option '{option}' is not supported yet")))
+            }
+            Some((_, Unserved::Warning)) => {
+                Ok(Some(format!("the option '{option}' is not supported yet and has no effect")))
+            }
+            Some((_, Unserved::Nothing)) => Ok(None),
+            None => self.codegen_flag(option).map(|()| None),
+        }
+    }
+
+    /// The options that LLVM's plugin registers itself, with one dash or two, and then the rest.
+    fn codegen_flag(&mut self, option: &str) -> Result<()> {
+        let Some(flag) = option.strip_prefix('-') else {
+            return Err(Error::misuse(format!("unknown option '{option}'")));
+        };
+        let flag = flag.strip_prefix('-').unwrap_or(flag);
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (flag, None),
+        };
+        let required =
+            || value.ok_or_else(|| Error::misuse(format!("the option '-{name}' requires a value")));
+        match name {
+            "mcpu" => self.config.cpu = required()?.to_owned(),
+            "mattr" => {
+                let list = required()?.split(',').filter(|a| !a.is_empty());
+                self.config.attributes.extend(list.map(str::to_owned));
+            }
+            "function-sections" => self.function_sections = Some(boolean(name, value)?),
+            "data-sections" => self.data_sections = Some(boolean(name, value)?),
+            "relocation-model" => {
+                self.config.reloc_model = Some(match required()? {
+                    "static" => RelocModel::Static,
+                    "pic" => RelocModel::Pic,
+                    "dynamic-no-pic" => RelocModel::DynamicNoPic,
+                    other => return Err(no_value(name, other)),
+                });
+            }
+            "code-model" => {
+                self.config.code_model = Some(match required()? {
+                    "tiny" => CodeModel::Tiny,
+                    "small" => CodeModel::Small,
+                    "kernel" => CodeModel::Kernel,
+                    "medium" => CodeModel::Medium,
+                    "large" => CodeModel::Large,
+                    other => return Err(no_value(name, other)),
+                });
+            }
+            // Which debugger to please: clang always passes it with -g. On ELF the code
+            // generator's choice without it is gdb's, and that is what clang passes.
+            "debugger-tune" if value == Some("gdb") => {}
+            "debugger-tune"
+            | "emulated-tls"
+            | "use-ctors"
+            | "basic-block-sections"
+            | "relax-elf-relocations"
+            | "split-machine-functions"
+            | "vector-library"
+            | "stack-size-section"
+            | "emit-call-site-info"
+            | "unique-section-names"
+            | "tls-size"
+            | "thread-model"
+            | "float-abi"
+            | "fp-contract"
+            | "exception-model"
+            | "binutils-version"
+            | "data-layout"
+            | "emit-addrsig"
+            | "addrsig" => {
+                return Err(Error::unsupported(format!(
+                    "the option '{option}' is not supported yet"
+                )));
+            }
+            _ => self.config.llvm_options.push(option.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Whether the link only gives bitcode, assembly or nothing, after which the linker has
+    /// nothing left to do.
+    pub fn ends_early(&self) -> bool {
+        self.config.output != OutputKind::Objects
+    }
+
+    /// What the link is to give.
+    pub fn output(&self) -> OutputKind {
+        self.config.output
+    }
+
+    /// The driver's knobs: what was said, and LLVM's plugin's defaults for this kind of output.
+    /// Functions and data get sections of their own but for `-r`, `reloc_model` is the linker's
+    /// choice.
+    pub fn config(&self, relocatable: bool, reloc_model: Option<RelocModel>) -> Config {
+        let mut config = self.config.clone();
+        config.function_sections = self.function_sections.unwrap_or(!relocatable);
+        config.data_sections = self.data_sections.unwrap_or(!relocatable);
+        config.reloc_model = config.reloc_model.or(reloc_model);
+        config.always_emit_regular_lto_object = self.obj_path.is_some();
+        config
+    }
+}
+
+/// `get_threadpool_strategy`: a number, `all`, or 0 and nothing for the default.
+fn jobs(value: &str) -> Result<Option<usize>> {
+    match value {
+        "" | "0" | "all" => Ok(None),
+        _ => match value.parse() {
+            Ok(jobs) => Ok(Some(jobs)),
+            Err(_) => Err(Error::misuse(format!("Invalid parallelism level: {value}"))),
+        },
+    }
+}
+
+/// A boolean as `cl::parser<bool>` reads it.
+fn boolean(name: &str, value: Option<&str>) -> Result<bool> {
+    match value.unwrap_or("") {
+        "" | "true" | "TRUE" | "True" | "1" => Ok(true),
+        "false" | "FALSE" | "False" | "0" => Ok(false),
+        other => Err(Error::misuse(format!(
+            "for the -{name} option: '{other}' is invalid value for boolean argument! Try 0 or 1"
+        ))),
+    }
+}
+
+fn no_value(name: &str, value: &str) -> Error {
+    Error::misuse(format!("for the -{name} option: Cannot find option named '{value}'!"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[&str]) -> Result<Options> {
+        let mut all = Options::default();
+        for option in options {
+            all.add(option)?;
+        }
+        Ok(all)
+    }
+
+    fn cause(option: &str) -> String {
+        parse(&[option]).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn what_clang_passes() {
+        let options = parse(&[
+            "mcpu=x86-64",
+            "O3",
+            "thinlto",
+            "jobs=3",
+            "-function-sections=1",
+            "-data-sections=0",
+            "-debugger-tune=gdb",
+            "-mattr=+avx2,-sse4a",
+            "-import-instr-limit=5",
+        ])
+        .unwrap();
+        let config = options.config(true, Some(RelocModel::Pic));
+        assert_eq!((config.cpu.as_str(), config.opt_level, config.jobs), ("x86-64", 3, Some(3)));
+        assert_eq!((config.function_sections, config.data_sections), (true, false));
+        assert_eq!(config.attributes, ["+avx2", "-sse4a"]);
+        assert_eq!(config.llvm_options, ["-import-instr-limit=5"]);
+        assert_eq!(config.reloc_model, Some(RelocModel::Pic));
+    }
+
+    #[test]
+    fn sections_are_split_but_for_relocatable_output() {
+        let options = parse(&[]).unwrap();
+        assert!(options.config(false, None).function_sections);
+        assert!(options.config(false, None).data_sections);
+        assert!(!options.config(true, None).function_sections);
+        assert!(!options.config(true, None).data_sections);
+    }
+
+    #[test]
+    fn bad_values_get_llvms_words() {
+        assert_eq!(cause("O7"), "Optimization level must be between 0 and 3");
+        assert_eq!(cause("Os"), "Optimization level must be between 0 and 3");
+        assert_eq!(cause("jobs=many"), "Invalid parallelism level: many");
+        assert!(cause("-function-sections=2").contains("invalid value for boolean"));
+        assert!(cause("-relocation-model=rwpi").contains("Cannot find option named 'rwpi'"));
+    }
+
+    #[test]
+    fn what_is_not_served_says_so() {
+        for option in ["thinlto-index-only", "thinlto-index-only=x", "sample-profile=p"] {
+            assert_eq!(cause(option), format!("the option '{option}' is not supported yet"));
+        }
+        let warning = Options::default().add("cache-dir=/x").unwrap();
+        assert!(warning.is_some_and(|w| w.contains("has no effect")));
+        assert_eq!(cause("frobnicate"), "unknown option 'frobnicate'");
+    }
+}

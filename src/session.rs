@@ -1,0 +1,139 @@
+//! The one driver: inputs and resolutions in, objects out.
+//!
+//! In: the bitcode of a link's inputs, what the linker said of their symbols, and a [`Config`].
+//! Out: objects, by task, with what there is to tell the user and how long each phase took. It
+//! must not know which front end asks, nor where objects go.
+//!
+//! ```text
+//! read      modules and symbols of each input
+//! resolve   who defines and who sees each name             resolution
+//! plan      which units there are, what each module drops  surgery::prevailing
+//! engine    a libLLVM that reads all producers             engine
+//! compile   each unit on its own, several at a time:       surgery, engine
+//!             regular  all modules without a summary, linked in order into "ld-temp.o",
+//!                      internalized, pipeline lto<On>
+//!             thin     a module with a summary, internalized, pipeline thinlto<On>
+//! ```
+//!
+//! Task 0 is the regular unit, whether it exists or not; thin units follow in the order of the
+//! inputs. The order of phases is that of LLVM's `LTO::run`.
+
+mod compile;
+mod plan;
+mod stats;
+
+use std::time::Instant;
+
+pub use self::stats::{Phase, Stats};
+use crate::config::Config;
+use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig};
+use crate::error::{Error, Result};
+use crate::resolution::SymbolResolution;
+use crate::symbols::InputFile;
+
+/// One input of a link.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// LLVM's name for the module, which names what `save_temps` leaves.
+    pub identifier: String,
+    /// The file, for people.
+    pub file: String,
+    /// The archive member in it, for people.
+    pub member: Option<String>,
+    /// Raw bitcode.
+    pub bitcode: &'a [u8],
+    /// What the linker said of each of the file's symbols, in the order of
+    /// [`InputFile::symbols`].
+    pub resolutions: Vec<SymbolResolution>,
+}
+
+impl Input<'_> {
+    /// What the engine's messages call it.
+    fn place(&self) -> String {
+        match &self.member {
+            Some(member) => format!("{}({member})", self.file),
+            None => self.file.clone(),
+        }
+    }
+
+    /// Puts an error into its place.
+    fn blame(&self, error: Error) -> Error {
+        let error = match &self.member {
+            Some(member) => error.in_member(member.clone()),
+            None => error,
+        };
+        error.in_file(self.file.clone())
+    }
+}
+
+/// An object, or the assembly or bitcode that was asked for instead.
+#[derive(Debug)]
+pub struct Output {
+    /// LLVM's number of the unit: 0 for regular LTO.
+    pub task: usize,
+    /// The unit's name: "ld-temp.o" or a module's identifier.
+    pub name: String,
+    /// What came out.
+    pub bytes: Bytes,
+}
+
+/// What a link gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// By rising task.
+    pub outputs: Vec<Output>,
+    /// LLVM's messages, in the order of the units.
+    pub diagnostics: Vec<Diagnostic>,
+    /// For those who want to know.
+    pub stats: Stats,
+}
+
+/// Links.
+///
+/// # Errors
+/// The first in the order of the inputs; with it everything else is given up.
+pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
+    let mut stats = Stats::start(inputs);
+    let mut clock = Instant::now();
+    let mut phase = |stats: &mut Stats, phase: Phase| {
+        stats.phases.push((phase, clock.elapsed()));
+        clock = Instant::now();
+    };
+
+    let files =
+        inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
+    phase(&mut stats, Phase::Read);
+
+    let plan = plan::plan(config, inputs, &files)?;
+    stats.planned(&plan);
+    phase(&mut stats, Phase::Plan);
+
+    if plan.units.is_empty() && !config.always_emit_regular_lto_object {
+        return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
+    }
+    let engine_config = EngineConfig {
+        cl_opts: config.llvm_options.clone(),
+        jobs: config.jobs.unwrap_or(0),
+        ..EngineConfig::from_env()
+    };
+    let engine = Engine::start(&engine_config, &plan.producers)?;
+    stats.engine(&engine);
+    phase(&mut stats, Phase::StartEngine);
+
+    let (outputs, diagnostics) = compile::compile(config, &engine, inputs, &plan)?;
+    stats.compiled(&outputs);
+    phase(&mut stats, Phase::Compile);
+    Ok(Outcome { outputs, diagnostics, stats })
+}
+
+fn read<'a>(input: &Input<'a>) -> Result<InputFile<'a>> {
+    let file = InputFile::open(input.bitcode)?;
+    let symbols = file.symbols().count();
+    if symbols != input.resolutions.len() {
+        return Err(Error::misuse(format!(
+            "{symbols} symbols, but the linker resolved {}",
+            input.resolutions.len()
+        )));
+    }
+    Ok(file)
+}

@@ -1,0 +1,164 @@
+//! What a link did, in numbers.
+//!
+//! In: the driver's phases as they end. Out: [`Stats`], and their JSON for those who asked by
+//! `stats-file=` or `LTO_STATS`.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::plan::{Plan, UnitKind};
+use super::{Input, Output};
+use crate::engine::Engine;
+
+/// The phases of [`super::run`], in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Modules and symbols of the inputs.
+    Read,
+    /// Resolutions, units, edits.
+    Plan,
+    /// Finding libLLVM and starting the first worker.
+    StartEngine,
+    /// Surgery, optimization and code generation.
+    Compile,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Read => "read",
+            Phase::Plan => "plan",
+            Phase::StartEngine => "start_engine",
+            Phase::Compile => "compile",
+        }
+    }
+}
+
+/// What a link did.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Inputs, as the linker gave them.
+    pub inputs: usize,
+    /// Bytes of bitcode in them.
+    pub bitcode_bytes: u64,
+    /// Symbols that the linker resolved, counted in each input.
+    pub symbols: usize,
+    /// Different names among them.
+    pub names: usize,
+    /// Modules merged by regular LTO.
+    pub regular_modules: usize,
+    /// Modules compiled on their own.
+    pub thin_modules: usize,
+    /// The producers' identification strings, each once.
+    pub producers: Vec<String>,
+    /// The path of the libLLVM that was used.
+    pub llvm_path: String,
+    /// Its version.
+    pub llvm_version: String,
+    /// Why it was chosen.
+    pub llvm_origin: String,
+    /// Bytes of all objects.
+    pub object_bytes: u64,
+    /// How many objects.
+    pub objects: usize,
+    /// How long each phase took.
+    pub phases: Vec<(Phase, Duration)>,
+}
+
+impl Stats {
+    pub(super) fn start(inputs: &[Input<'_>]) -> Self {
+        Stats {
+            inputs: inputs.len(),
+            bitcode_bytes: inputs.iter().map(|i| i.bitcode.len() as u64).sum(),
+            symbols: inputs.iter().map(|i| i.resolutions.len()).sum(),
+            ..Stats::default()
+        }
+    }
+
+    pub(super) fn planned(&mut self, plan: &Plan<'_>) {
+        self.names = plan.names;
+        self.producers = plan.producers.iter().map(|p| p.to_string()).collect();
+        for unit in &plan.units {
+            match &unit.kind {
+                UnitKind::Regular { modules, .. } => self.regular_modules = modules.len(),
+                UnitKind::Thin(_) => self.thin_modules += 1,
+            }
+        }
+    }
+
+    pub(super) fn engine(&mut self, engine: &Engine) {
+        let library = engine.library();
+        self.llvm_path = library.path.display().to_string();
+        self.llvm_version = engine.llvm_version().to_owned();
+        self.llvm_origin = library.origin.to_string();
+    }
+
+    pub(super) fn compiled(&mut self, outputs: &[Output]) {
+        self.objects = outputs.len();
+        self.object_bytes = outputs.iter().map(|o| o.bytes.len() as u64).sum();
+    }
+
+    /// The numbers as one JSON object. `linker` is who asked.
+    pub fn to_json(&self, linker: &str) -> String {
+        let mut json = String::from("{\n");
+        let mut field = |name: &str, value: String| {
+            let _ = writeln!(json, "  {}: {value},", quote(name));
+        };
+        field("linker", quote(linker));
+        field("llvm_path", quote(&self.llvm_path));
+        field("llvm_version", quote(&self.llvm_version));
+        field("llvm_origin", quote(&self.llvm_origin));
+        let producers: Vec<_> = self.producers.iter().map(|p| quote(p)).collect();
+        field("producers", format!("[{}]", producers.join(", ")));
+        field("inputs", self.inputs.to_string());
+        field("bitcode_bytes", self.bitcode_bytes.to_string());
+        field("modules", (self.regular_modules + self.thin_modules).to_string());
+        field("regular_modules", self.regular_modules.to_string());
+        field("thin_modules", self.thin_modules.to_string());
+        field("symbols_resolved", self.symbols.to_string());
+        field("symbol_names", self.names.to_string());
+        field("objects", self.objects.to_string());
+        field("object_bytes", self.object_bytes.to_string());
+        let phases: Vec<_> = self
+            .phases
+            .iter()
+            .map(|(phase, time)| format!("{}: {:.6}", quote(phase.name()), time.as_secs_f64()))
+            .collect();
+        let _ = write!(json, "  \"seconds\": {{{}}}\n}}\n", phases.join(", "));
+        json
+    }
+}
+
+/// A JSON string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_what_needs_quoting() {
+        let stats = Stats {
+            llvm_path: "/a \"b\"\\c\n".into(),
+            phases: vec![(Phase::Read, Duration::from_millis(1500))],
+            ..Stats::default()
+        };
+        let json = stats.to_json("ld.bfd");
+        assert!(json.contains(r#""llvm_path": "/a \"b\"\\c\u000a","#), "{json}");
+        assert!(json.ends_with("  \"seconds\": {\"read\": 1.500000}\n}\n"), "{json}");
+    }
+}
