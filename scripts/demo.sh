@@ -60,10 +60,12 @@ LTO_STATS=$stats build lto app "-Clinker-plugin-lto=$plugin -Clink-arg=-Wl,-plug
 
 say "libLLVM" "$(value llvm_version "$stats"), $(value llvm_origin "$stats")"
 say "" "$(value llvm_path "$stats")"
-say "modules" "$(value modules "$stats")"
-say "symbols resolved" "$(value symbols "$stats")"
-sed -n '/"seconds"/,/}/s/^ *"\([a-z_ -]*\)": *\([0-9.][0-9.e-]*\),\{0,1\}$/\1 \2/p' "$stats" |
-    while read -r phase seconds; do say "seconds, $phase" "$seconds"; done
+say "linker, as it says" "$(value linker "$stats")"
+say "modules" "$(value modules "$stats"), $(value bitcode_bytes "$stats") bytes of bitcode"
+say "symbols resolved" "$(value symbols_resolved "$stats")"
+# "seconds": {"read": 0.001, ...}
+sed -n 's/^ *"seconds": {\(.*\)}.*/\1/p' "$stats" | tr ',' '\n' | sed 's/"//g; s/^ *//' |
+    while IFS=': ' read -r phase seconds; do say "seconds, $phase" "$seconds"; done
 
 expected=$("$work/app-plain")
 [ "$("$work/app-lto")" = "$expected" ] || die "the program says something else after LTO"
