@@ -51,8 +51,6 @@ mains=inputs/main
 
 # --- what to compile -----------------------------------------------------------------------------
 
-flags="-O2 -fPIC -w"
-
 # Prints "source<TAB>object name<TAB>flags" for each file of a program.
 files() {
     local f
@@ -80,30 +78,53 @@ files() {
 
 # --- compile -------------------------------------------------------------------------------------
 
-# compile_all COMPILER MODE-FLAGS OUT-FOLDER: all three programs, those that are not there yet.
-compile_all() {
-    local cc=$1 mode=$2 out=$3 program stamp list
+# Everything to compile goes into one list first, so that no processor waits for the longest file of
+# each program; the stamps are written when all of it is done.
+todo=inputs/.todo
+stamps=inputs/.stamps
+: >"$todo"
+rm -rf "$stamps"
+mkdir -p "$stamps"
+
+# plan COMPILER FLAGS OUT-FOLDER: all three programs, those that are not there yet.
+plan() {
+    local cc=$1 flags=$2 out=$3 program stamp list
     for program in sqlite3 zstd lua; do
         list=$(files "$program")
         # The whole of what decides an object: the compiler, the sources, the flags, the file list.
-        stamp=$({ "$cc" --version; echo "$mode $flags $lock_hash $list"; cat "$mains/${program}_main.c"; } | sha256sum)
+        stamp=$({ "$cc" --version; echo "$flags $lock_hash $list"; cat "$mains/${program}_main.c"; } | sha256sum)
         [ "$(cat "$out/$program/.stamp" 2>/dev/null)" = "$stamp" ] && continue
-        rm -rf "$out/$program"
+        rm -rf "${out:?}/$program"
         mkdir -p "$out/$program"
+        echo "$stamp" >"$stamps/$(echo "$out/$program" | tr / :)"
         while IFS=$'\t' read -r source object extra; do
             case $source in
-                *.S) printf '%s -c -O2 -fPIC %s -o %s %s\0' "$cc" "$extra" "$out/$program/$object" "$source" ;;
-                *) printf '%s -c %s %s %s -o %s %s\0' "$cc" "$flags" "$mode" "$extra" "$out/$program/$object" "$source" ;;
+                *.S) printf '%s -c -O2 -fPIC %s -o %s %s\n' "$cc" "$extra" "$out/$program/$object" "$source" ;;
+                *) printf '%s -c -fPIC -w %s %s -o %s %s\n' "$cc" "$flags" "$extra" "$out/$program/$object" "$source" ;;
             esac
-        done <<<"$list" | xargs -0 -P "$jobs" -I{} sh -c '{}' ||
-            { echo "build-inputs: $cc $mode: $program does not compile" >&2; exit 1; }
-        echo "$stamp" >"$out/$program/.stamp"
+        done <<<"$list" >>"$todo"
     done
 }
 
-# The reference: the same programs by gcc, without LTO, linked, and what they print.
 native=inputs/native
-compile_all gcc "" "$native/gcc"
+plan gcc -O1 "$native/gcc"
+for n in ${*:-14 16 19 22}; do
+    command -v "clang-$n" >/dev/null || { echo "build-inputs: clang-$n is not installed (scripts/install-test-deps.sh)" >&2; exit 1; }
+    plan "clang-$n" "-O2 -flto" "inputs/clang-$n/full"
+    plan "clang-$n" "-O2 -flto=thin" "inputs/clang-$n/thin"
+done
+if [ -s "$todo" ]; then
+    echo "build-inputs: compiling $(wc -l <"$todo") files"
+    # The longest first.
+    { grep '/sqlite3\.c$' "$todo" || true; grep -v '/sqlite3\.c$' "$todo" || true; } |
+        xargs -d '\n' -P "$jobs" -I{} sh -c '{}' || { echo "build-inputs: not everything compiles" >&2; exit 1; }
+    for stamp in "$stamps"/*; do
+        cp "$stamp" "$(basename "$stamp" | tr : /)/.stamp"
+    done
+fi
+rm -rf "$stamps" "$todo"
+
+# The reference: the same programs by gcc, without LTO, linked, and what they print.
 run_native() {
     local program=$1
     shift
@@ -116,11 +137,3 @@ run_native() {
 run_native sqlite3 "$mains/sqlite3.in"
 run_native zstd
 run_native lua "$mains/lua.in" one two
-
-for v in "${@:-14 16 19 22}"; do
-    for n in $v; do
-        command -v "clang-$n" >/dev/null || { echo "build-inputs: clang-$n is not installed (scripts/install-test-deps.sh)" >&2; exit 1; }
-        compile_all "clang-$n" "-flto" "inputs/clang-$n/full"
-        compile_all "clang-$n" "-flto=thin" "inputs/clang-$n/thin"
-    done
-done
