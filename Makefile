@@ -52,11 +52,11 @@ headers:
 	scripts/headers.sh
 
 install: build
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' '$(DESTDIR)$(LIBEXECDIR)/libLTO'
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' '$(DESTDIR)$(LIBEXECDIR)/liblto'
 	install -m 755 '$(out)/libLTO.so' '$(DESTDIR)$(LIBDIR)/$(file)'
 	ln -sfn '$(file)' '$(DESTDIR)$(LIBDIR)/$(soname)'
 	ln -sfn '$(soname)' '$(DESTDIR)$(LIBDIR)/libLTO.so'
-	install -m 755 '$(out)/lto-worker' '$(DESTDIR)$(LIBEXECDIR)/libLTO/lto-worker'
+	install -m 755 '$(out)/lto-worker' '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker'
 	install -m 644 include/llvm-c/*.h '$(DESTDIR)$(INCLUDEDIR)/llvm-c/'
 	sed -e 's|@prefix@|$(PREFIX)|; s|@libdir@|$(LIBDIR)|; s|@includedir@|$(INCLUDEDIR)|' \
 	    -e 's|@libexecdir@|$(LIBEXECDIR)|; s|@version@|$(version)|' \
@@ -67,9 +67,9 @@ install: build
 uninstall:
 	scripts/bfd-plugin-links.sh remove '$(DESTDIR)' '$(LIBDIR)/$(soname)' $(bfd_plugin_dirs)
 	rm -f '$(DESTDIR)$(LIBDIR)/$(file)' '$(DESTDIR)$(LIBDIR)/$(soname)' '$(DESTDIR)$(LIBDIR)/libLTO.so'
-	rm -f '$(DESTDIR)$(LIBEXECDIR)/libLTO/lto-worker' '$(DESTDIR)$(LIBDIR)/pkgconfig/libLTO.pc'
+	rm -f '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker' '$(DESTDIR)$(LIBDIR)/pkgconfig/libLTO.pc'
 	rm -f $(patsubst include/%,'$(DESTDIR)$(INCLUDEDIR)/%',$(wildcard include/llvm-c/*.h))
-	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LIBEXECDIR)/libLTO' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' \
+	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LIBEXECDIR)/liblto' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' \
 	    '$(DESTDIR)$(LIBDIR)/pkgconfig' 2>/dev/null
 
 clean:

@@ -10,7 +10,6 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 plugin=$1/libLTO.so
-export LTO_WORKER=${LTO_WORKER:-$1/lto-worker}
 host=$(rustc -vV | sed -n 's/^host: //p')
 work=${LTO_BUILD_DIR:-$top/build}/demo
 mkdir -p "$work"

@@ -75,7 +75,7 @@ fn a_staged_installation_and_its_removal() {
             "opt/lto/lib/libLTO.so.1",
             "opt/lto/lib/libLTO.so.1.29",
             "opt/lto/lib/pkgconfig/libLTO.pc",
-            "opt/lto/libexec/libLTO/lto-worker",
+            "opt/lto/libexec/liblto/lto-worker",
             "system/plugins/libLTO.so",
         ]
     );
