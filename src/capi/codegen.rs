@@ -70,7 +70,7 @@ pub unsafe extern "C-unwind" fn lto_codegen_add_module(
         codegen_object::report_to(cg, report)?;
         let code_generator = find(cg)?;
         let input = MODULES.with(r#mod.addr(), |module| module.take_input())?;
-        code_generator.add(input)?;
+        code_generator.add(input);
         Ok(false)
     })
 }
@@ -84,7 +84,8 @@ pub unsafe extern "C-unwind" fn lto_codegen_set_module(cg: lto_code_gen_t, r#mod
         let code_generator = find(cg)?;
         let input = MODULES.with(r#mod.addr(), |module| module.take_input())?;
         MODULES.remove(r#mod.addr())?;
-        code_generator.set(input)
+        code_generator.set(input);
+        Ok(())
     });
 }
 

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::diagnostics::{Handler, Report};
 use super::options;
 use super::types::{lto_code_gen_t, lto_codegen_diagnostic_severity_t, lto_codegen_model};
+use crate::engine::{Bytes, Diagnostic, Reloc, Severity};
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
-use crate::regular::{Bytes, Diagnostic, Input, RegularLto, Reloc, Severity};
+use crate::regular::{Input, RegularLto};
 
 /// All live code generators.
 pub(crate) static CODE_GENERATORS: Registry<Arc<CodeGenerator>> =
@@ -73,12 +74,12 @@ impl CodeGenerator {
         *lock(&self.handler) = handler;
     }
 
-    pub fn add(&self, input: Input) -> Result<()> {
-        self.link().lto.add(input)
+    pub fn add(&self, input: Input) {
+        self.link().lto.add(input);
     }
 
-    pub fn set(&self, input: Input) -> Result<()> {
-        self.link().lto.set(input)
+    pub fn set(&self, input: Input) {
+        self.link().lto.set(input);
     }
 
     pub fn set_pic_model(&self, model: lto_codegen_model) {

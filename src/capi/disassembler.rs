@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::arguments::string;
 use super::boundary::boundary;
+use crate::engine::{EngineConfig, Library};
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
 
@@ -145,11 +146,9 @@ fn functions() -> Result<Functions> {
     Ok(functions)
 }
 
-/// The libLLVM that generates code.
+/// The libLLVM that would generate code, whatever the producer.
 fn library_path() -> Result<PathBuf> {
-    std::env::var_os("LTO_LLVM")
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::engine("no libLLVM is named by LTO_LLVM"))
+    Library::locate(&EngineConfig::from_env(), &[]).map(|library| library.path)
 }
 
 fn create(

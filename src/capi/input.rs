@@ -11,6 +11,7 @@ use super::boundary::boundary;
 use super::types::lto_input_t;
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
+use crate::symbols::InputFile;
 
 static INPUTS: Registry<InputObject> = Registry::new(Kind::Input);
 
@@ -21,8 +22,8 @@ struct InputObject {
 
 impl InputObject {
     fn read(bytes: &[u8]) -> Result<Self> {
-        let _ = bytes;
-        Err(Error::unsupported("input files are not read yet"))
+        let file = InputFile::open(bytes)?;
+        Ok(InputObject { dependent_libraries: file.dependent_libraries().map(Box::from).collect() })
     }
 }
 

@@ -15,6 +15,7 @@ use super::types::{SymbolAttributes, lto_bool_t, lto_code_gen_t, lto_module_t};
 use crate::container;
 use crate::container::FileBytes;
 use crate::error::Result;
+use crate::symbols;
 
 /// What messages call a buffer that came without a path.
 const IN_MEMORY: &str = "<memory>";
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn lto_module_has_objc_category(
 ) -> lto_bool_t {
     boundary("lto_module_has_objc_category", false, || {
         // SAFETY: the caller's clause: `length` bytes.
-        ModuleObject::has_objc_category(unsafe { bytes(mem, length, "the buffer") }?)
+        symbols::has_objc_category(unsafe { bytes(mem, length, "the buffer") }?)
     })
 }
 

@@ -12,9 +12,12 @@ use super::{
 };
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 
-/// A libLLVM at work for one link.
-pub struct Engine {
+/// A libLLVM at work for one link. Leases keep it alive.
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
     config: EngineConfig,
     library: LibraryInfo,
     version: String,
@@ -37,55 +40,58 @@ impl Engine {
         if config.jobs == 0 {
             config.jobs = std::thread::available_parallelism().map_or(1, usize::from);
         }
-        Ok(Engine {
+        Ok(Engine(Arc::new(Shared {
             config,
             library,
             version,
             slots: Mutex::new(Slots { idle: vec![first], leased: 0 }),
             freed: Condvar::new(),
-        })
+        })))
     }
 
     /// Which libLLVM this is and why it was chosen.
     pub fn library(&self) -> &LibraryInfo {
-        &self.library
+        &self.0.library
     }
 
     /// The version that the loaded library itself reports, "22.1.8"; where it cannot say (before
     /// LLVM 16), the one in its name.
     pub fn llvm_version(&self) -> &str {
-        &self.version
+        &self.0.version
     }
 
     /// Exclusive use of a machine; waits while all job slots are taken. A thread that asks for a
     /// second lease while it holds one can thereby wait for itself.
-    pub fn lease(&self) -> Result<Lease<'_>> {
-        let mut slots = self.slots.lock();
-        while slots.leased >= self.config.jobs {
-            self.freed.wait(&mut slots);
+    pub fn lease(&self) -> Result<Lease> {
+        let shared = &self.0;
+        let mut slots = shared.slots.lock();
+        while slots.leased >= shared.config.jobs {
+            shared.freed.wait(&mut slots);
         }
         slots.leased += 1;
         let idle = slots.idle.pop();
         drop(slots);
         let machine = match idle {
             Some(machine) => Ok(machine),
-            None => Connection::start(&self.config, &self.library).map(|(machine, _)| machine),
+            None => Connection::start(&shared.config, &shared.library).map(|(machine, _)| machine),
         };
         match machine {
             Ok(machine) => Ok(Lease {
-                engine: self,
+                engine: Arc::clone(shared),
                 machine: Some(machine),
                 module: String::new(),
                 diagnostics: Vec::new(),
                 clean: true,
             }),
             Err(error) => {
-                self.give_back(None);
+                shared.give_back(None);
                 Err(error)
             }
         }
     }
+}
 
+impl Shared {
     fn give_back(&self, machine: Option<Connection>) {
         let mut slots = self.slots.lock();
         slots.leased -= 1;
@@ -97,8 +103,8 @@ impl Engine {
 /// Exclusive use of one machine. Steps change its module; an error leaves the module as it was
 /// before or, where LLVM had begun to change it, unusable until [`Lease::reset`]. After the death
 /// of a machine every step fails; the next lease gets a new one.
-pub struct Lease<'e> {
-    engine: &'e Engine,
+pub struct Lease {
+    engine: Arc<Shared>,
     /// `None` once it died.
     machine: Option<Connection>,
     /// What errors call the thing being worked on.
@@ -108,7 +114,7 @@ pub struct Lease<'e> {
     clean: bool,
 }
 
-impl Lease<'_> {
+impl Lease {
     /// Starts from an empty module with this identifier ("ld-temp.o").
     pub fn new_module(&mut self, identifier: &str) -> Result<()> {
         self.module = identifier.to_string();
@@ -233,7 +239,7 @@ fn unexpected(answer: &Answer) -> Error {
     Error::engine(format!("the worker gave an answer to another question: {answer:?}"))
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if !self.clean {
             // The next lease must find nothing of this one; a machine that cannot do that goes.

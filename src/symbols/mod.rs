@@ -21,7 +21,7 @@ mod lto;
 pub mod mangle;
 mod objc;
 mod param_attrs;
-mod preserved;
+pub mod preserved;
 mod preserved_table;
 pub mod triple;
 

@@ -24,6 +24,12 @@ impl Preserved {
         Preserved { bit: 1 << index, hash_prefix: triple.is_arm64ec() }
     }
 
+    /// The target's class among those of the table, as one bit; other tables of names measured for
+    /// the same triples have the same bits.
+    pub fn class_bit(&self) -> u32 {
+        self.bit
+    }
+
     /// Whether the IR name is among them.
     #[inline]
     pub fn contains(&self, name: &[u8]) -> bool {
