@@ -115,7 +115,7 @@ impl Unit<'_, '_> {
         Ok((bytes?, diagnostics))
     }
 
-    fn steps(&self, lease: &mut Lease<'_>) -> Result<Option<Bytes>> {
+    fn steps(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
         let pipeline = match &self.unit.kind {
             UnitKind::Regular { modules, internalize } => {
                 lease.new_module(MERGED)?;
@@ -202,7 +202,7 @@ impl Unit<'_, '_> {
 
     /// Leaves the module as it stands: `out.0.4.opt.bc` for the merged one, a thin one beside its
     /// input.
-    fn save(&self, lease: &mut Lease<'_>, stage: Stage) -> Result<()> {
+    fn save(&self, lease: &mut Lease, stage: Stage) -> Result<()> {
         let Some(prefix) = &self.config.save_temps else { return Ok(()) };
         let prefix = match &self.unit.kind {
             UnitKind::Regular { .. } => format!("{prefix}{}.", self.unit.task),
