@@ -10,6 +10,7 @@
 //! | [`bitstream`] | records and blocks, without meaning |
 //! | [`bitcode`] | what a module's records mean |
 //! | [`symbols`] | the linker's view of a module |
+//! | [`summary`] | what ThinLTO knows of a module without its code |
 //! | [`resolution`] | what the linker said of each symbol |
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
@@ -45,6 +46,9 @@ pub mod registry;
 pub mod regular;
 pub mod resolution;
 pub mod session;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
+pub mod summary;
 pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]

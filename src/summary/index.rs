@@ -1,0 +1,554 @@
+//! [`ModuleSummaryIndex`]: the summaries of one module or of many.
+//!
+//! In: nothing but what `read` and `combine` put together. Out: modules, values and summaries by
+//! dense numbers, everything a summary holds by an accessor under LLVM's name.
+//!
+//! The shape, chosen so that a link of millions of functions is a handful of flat arrays:
+//!
+//! - *modules* in the order in which they were added;
+//! - *values*: one for each GUID that anything defines or mentions, sorted by GUID. A
+//!   [`ValueId`] is the position, so iterating over values is LLVM's order of its map;
+//! - *summaries* (records): sorted by module. A [`SummaryId`] is the position, so the summaries
+//!   of a module are a range; those of a value are a short list ([`ModuleSummaryIndex::copies`])
+//!   in the order of the modules;
+//! - references and calls of all summaries in two arrays, each summary having a range of them;
+//! - what few summaries have (type tests, virtual calls, parameter accesses, MemProf, virtual
+//!   tables, ...) in tables beside them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::side::{Side, SideLists};
+use super::types::*;
+use crate::ir::Guid;
+
+/// No value: the aliasee of an alias that a distributed index holds without it.
+pub(super) const NO_VALUE: u32 = u32::MAX;
+
+/// The part of a summary that every summary has. 24 bytes: there are millions of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) value: u32,
+    pub(super) module: u32,
+    /// Where its references end; they start where those of the record before end.
+    pub(super) refs_end: u32,
+    /// Where its calls end.
+    pub(super) calls_end: u32,
+    /// A function's instruction count, an alias's aliasee (a value, or [`NO_VALUE`]).
+    pub(super) size: u32,
+    pub(super) flags: GvFlags,
+    /// The kind in bits 14 and 15, whether a rare part exists in bit 13, the flags of a function
+    /// or variable below.
+    pub(super) bits: u16,
+}
+
+impl Record {
+    pub(super) const HAS_EXTRAS: u16 = 1 << 13;
+    pub(super) const FLAGS: u16 = Self::HAS_EXTRAS - 1;
+
+    pub(super) fn bits(kind: SummaryKind, flags: u16) -> u16 {
+        (kind as u16) << 14 | flags & Self::FLAGS
+    }
+
+    #[inline]
+    pub(super) fn kind(&self) -> SummaryKind {
+        match self.bits >> 14 {
+            1 => SummaryKind::Function,
+            2 => SummaryKind::Variable,
+            _ => SummaryKind::Alias,
+        }
+    }
+}
+
+/// What few summaries have, by summary.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extras {
+    pub(super) type_tests: SideLists<Guid>,
+    pub(super) type_test_assume_vcalls: SideLists<VFuncId>,
+    pub(super) type_checked_load_vcalls: SideLists<VFuncId>,
+    pub(super) type_test_assume_const_vcalls: SideLists<ConstVCall>,
+    pub(super) type_checked_load_const_vcalls: SideLists<ConstVCall>,
+    pub(super) param_accesses: SideLists<ParamAccess>,
+    pub(super) callsites: SideLists<CallsiteInfo>,
+    pub(super) allocs: SideLists<AllocInfo>,
+    pub(super) vtable_funcs: SideLists<VirtFuncOffset>,
+}
+
+/// Names of values, where asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) bytes: Vec<u8>,
+    /// Where the name of each value ends in `bytes`.
+    pub(super) ends: Vec<u32>,
+}
+
+impl Names {
+    pub(super) fn get(&self, value: usize) -> &[u8] {
+        let start = value.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
+        let end = self.ends.get(value).copied().unwrap_or(start);
+        self.bytes.get(start as usize..end as usize).unwrap_or(&[])
+    }
+
+    pub(super) fn push(&mut self, name: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+}
+
+/// The tables of summaries, which a part that was just read and a whole index share. In a part
+/// the values stand in any order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    pub(super) guids: Vec<Guid>,
+    /// Empty where names were not asked for.
+    pub(super) names: Names,
+    /// Sorted by module.
+    pub(super) records: Vec<Record>,
+    pub(super) refs: Vec<Ref>,
+    pub(super) callees: Vec<u32>,
+    pub(super) call_infos: Vec<CallInfo>,
+    /// Relative block frequencies of the calls; empty where no record gives them.
+    pub(super) rel_block_freqs: Vec<u32>,
+    pub(super) original_names: Side<Guid>,
+    pub(super) entry_counts: Side<u64>,
+    pub(super) extras: Option<Box<Extras>>,
+}
+
+impl Tables {
+    #[inline]
+    pub(super) fn refs_of(&self, id: usize) -> Range<usize> {
+        let start = id.checked_sub(1).and_then(|i| self.records.get(i)).map_or(0, |r| r.refs_end);
+        let end = self.records.get(id).map_or(start, |r| r.refs_end);
+        start as usize..end as usize
+    }
+
+    #[inline]
+    pub(super) fn calls_of(&self, id: usize) -> Range<usize> {
+        let start = id.checked_sub(1).and_then(|i| self.records.get(i)).map_or(0, |r| r.calls_end);
+        let end = self.records.get(id).map_or(start, |r| r.calls_end);
+        start as usize..end as usize
+    }
+
+    /// Gives back the room that growing left over.
+    pub(super) fn shrink(&mut self) {
+        self.guids.shrink_to_fit();
+        self.records.shrink_to_fit();
+        self.refs.shrink_to_fit();
+        self.callees.shrink_to_fit();
+        self.call_infos.shrink_to_fit();
+        self.original_names.shrink();
+    }
+}
+
+/// What an index holds beside its summaries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Level {
+    pub(super) flags: IndexFlags,
+    pub(super) block_count: u64,
+    pub(super) stack_ids: Vec<u64>,
+    /// Sorted by GUID.
+    pub(super) type_ids: Vec<TypeIdSummary>,
+    /// Sorted by name.
+    pub(super) type_id_vtables: Vec<TypeIdCompatibleVtables>,
+    /// Sorted.
+    pub(super) cfi_function_defs: Vec<Box<[u8]>>,
+    /// Sorted.
+    pub(super) cfi_function_decls: Vec<Box<[u8]>>,
+    /// Whether it was read from a combined index or made of several.
+    pub(super) combined: bool,
+    /// Whether the block was FULL_LTO_GLOBALVAL_SUMMARY.
+    pub(super) full_lto: bool,
+    /// The version of the summary block that was read; the oldest where there were several.
+    pub(super) version: u64,
+}
+
+/// The summaries of one module or of many; see the head of `summary/index.rs` for its shape.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleSummaryIndex {
+    pub(super) modules: Vec<ModuleInfo>,
+    pub(super) tables: Tables,
+    pub(super) level: Level,
+    /// Where the records of each module end.
+    pub(super) module_ends: Vec<u32>,
+    /// Where the copies of each value end in `copies`.
+    pub(super) copy_ends: Vec<u32>,
+    /// The summaries of each value.
+    pub(super) copies: Vec<SummaryId>,
+    /// By the top bits of a GUID, how many values come before those with these bits.
+    pub(super) guid_starts: Vec<u32>,
+    /// How far a GUID is shifted to get its place in `guid_starts`.
+    pub(super) guid_shift: u32,
+}
+
+impl ModuleSummaryIndex {
+    /// An index without anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The modules, in the order of addition.
+    pub fn modules(&self) -> &[ModuleInfo] {
+        &self.modules
+    }
+
+    /// One module.
+    pub fn module(&self, id: ModuleId) -> Option<&ModuleInfo> {
+        self.modules.get(id.index())
+    }
+
+    /// The module of this path. Walks the table.
+    pub fn find_module(&self, path: &[u8]) -> Option<ModuleId> {
+        let at = self.modules.iter().position(|m| &*m.path == path)?;
+        Some(ModuleId(at as u32))
+    }
+
+    /// A table from path to module, for those who look up many.
+    pub fn modules_by_path(&self) -> HashMap<&[u8], ModuleId> {
+        self.modules.iter().zip(0..).map(|(m, id)| (&*m.path, ModuleId(id))).collect()
+    }
+
+    /// The GUIDs of all values, sorted; the position is the [`ValueId`].
+    #[inline]
+    pub fn guids(&self) -> &[Guid] {
+        &self.tables.guids
+    }
+
+    /// The GUID of a value; 0 for one that is not of this index.
+    #[inline]
+    pub fn guid(&self, value: ValueId) -> Guid {
+        self.tables.guids.get(value.index()).copied().unwrap_or_default()
+    }
+
+    /// The value with this GUID.
+    pub fn find(&self, guid: Guid) -> Option<ValueId> {
+        let bucket = guid.0.checked_shr(self.guid_shift).unwrap_or(0) as usize;
+        let start = *self.guid_starts.get(bucket)? as usize;
+        let end = *self.guid_starts.get(bucket + 1)? as usize;
+        let at = self.tables.guids.get(start..end)?.binary_search(&guid).ok()?;
+        Some(ValueId((start + at) as u32))
+    }
+
+    /// The name of a value, where names were asked for when reading and the file has it;
+    /// otherwise empty.
+    pub fn name(&self, value: ValueId) -> &[u8] {
+        self.tables.names.get(value.index())
+    }
+
+    /// The summaries of a value, in the order of their modules. Empty for a value that is only
+    /// mentioned.
+    #[inline]
+    pub fn copies(&self, value: ValueId) -> &[SummaryId] {
+        let v = value.index();
+        let start = v.checked_sub(1).and_then(|i| self.copy_ends.get(i)).copied().unwrap_or(0);
+        let end = self.copy_ends.get(v).copied().unwrap_or(start);
+        self.copies.get(start as usize..end as usize).unwrap_or(&[])
+    }
+
+    /// The summaries of a module, as a range of [`SummaryId`] numbers.
+    #[inline]
+    pub fn module_summaries(&self, module: ModuleId) -> Range<u32> {
+        let m = module.index();
+        let start = m.checked_sub(1).and_then(|i| self.module_ends.get(i)).copied().unwrap_or(0);
+        let end = self.module_ends.get(m).copied().unwrap_or(start);
+        start..end
+    }
+
+    /// The summary of a value in one module; the first where hashes collide.
+    pub fn summary_in_module(&self, value: ValueId, module: ModuleId) -> Option<SummaryId> {
+        let copies = self.copies(value);
+        // Copies stand in the order of their modules, except where few ones make that moot.
+        let module_of = |id: &SummaryId| self.tables.records.get(id.index()).map(|r| r.module);
+        if copies.len() <= 8 {
+            return copies.iter().find(|id| module_of(id) == Some(module.0)).copied();
+        }
+        let at = copies.partition_point(|id| module_of(id) < Some(module.0));
+        copies.get(at).filter(|id| module_of(id) == Some(module.0)).copied()
+    }
+
+    /// How many summaries there are.
+    #[inline]
+    pub fn summary_count(&self) -> usize {
+        self.tables.records.len()
+    }
+
+    /// One summary; `None` for a number that is not of this index.
+    #[inline]
+    pub fn summary(&self, id: SummaryId) -> Option<Summary<'_>> {
+        let record = self.tables.records.get(id.index())?;
+        Some(Summary { tables: &self.tables, index: self, id, record })
+    }
+
+    /// All summaries, by module and in the order of their files.
+    pub fn summaries(&self) -> impl ExactSizeIterator<Item = Summary<'_>> + '_ {
+        self.tables.records.iter().enumerate().map(|(id, record)| Summary {
+            tables: &self.tables,
+            index: self,
+            id: SummaryId(id as u32),
+            record,
+        })
+    }
+
+    /// The index-wide flags.
+    pub fn flags(&self) -> IndexFlags {
+        self.level.flags
+    }
+
+    /// Changes the index-wide flags.
+    pub fn set_flags(&mut self, flags: IndexFlags) {
+        self.level.flags = flags;
+    }
+
+    /// The number of basic blocks, where the files give it; otherwise 0.
+    pub fn block_count(&self) -> u64 {
+        self.level.block_count
+    }
+
+    /// The MemProf stack ids that call sites and allocations refer to by position.
+    pub fn stack_ids(&self) -> &[u64] {
+        &self.level.stack_ids
+    }
+
+    /// Type identifiers that the thin link resolved, sorted by the GUID of the name.
+    pub fn type_ids(&self) -> &[TypeIdSummary] {
+        &self.level.type_ids
+    }
+
+    /// Type identifiers with the virtual tables compatible with them, sorted by name. Only where
+    /// they were asked for when reading; combined indexes never hold them.
+    pub fn type_id_compatible_vtables(&self) -> &[TypeIdCompatibleVtables] {
+        &self.level.type_id_vtables
+    }
+
+    /// Local functions with CFI jump tables, sorted.
+    pub fn cfi_function_defs(&self) -> &[Box<[u8]>] {
+        &self.level.cfi_function_defs
+    }
+
+    /// External functions with CFI jump tables, sorted.
+    pub fn cfi_function_decls(&self) -> &[Box<[u8]>] {
+        &self.level.cfi_function_decls
+    }
+
+    /// Whether this is a combined index, of several modules or read from such a file.
+    pub fn is_combined(&self) -> bool {
+        self.level.combined
+    }
+
+    /// Whether the summary came from a module meant for regular LTO.
+    pub fn is_full_lto(&self) -> bool {
+        self.level.full_lto
+    }
+
+    /// The version of the summary block that was read; the oldest of several, 0 for none.
+    pub fn version(&self) -> u64 {
+        self.level.version
+    }
+
+    /// Changes linkage, liveness and so on of one summary.
+    pub fn set_summary_flags(&mut self, id: SummaryId, flags: GvFlags) {
+        if let Some(record) = self.tables.records.get_mut(id.index()) {
+            record.flags = flags;
+        }
+    }
+}
+
+/// One summary of an index.
+#[derive(Clone, Copy)]
+pub struct Summary<'i> {
+    pub(super) tables: &'i Tables,
+    index: &'i ModuleSummaryIndex,
+    id: SummaryId,
+    pub(super) record: &'i Record,
+}
+
+impl<'i> Summary<'i> {
+    /// Its number.
+    #[inline]
+    pub fn id(self) -> SummaryId {
+        self.id
+    }
+
+    /// The value that it is of.
+    #[inline]
+    pub fn value(self) -> ValueId {
+        ValueId(self.record.value)
+    }
+
+    /// The GUID of the value.
+    #[inline]
+    pub fn guid(self) -> Guid {
+        self.index.guid(self.value())
+    }
+
+    /// The module that it is in.
+    #[inline]
+    pub fn module(self) -> ModuleId {
+        ModuleId(self.record.module)
+    }
+
+    /// Linkage and so on.
+    #[inline]
+    pub fn flags(self) -> GvFlags {
+        self.record.flags
+    }
+
+    /// What it is a summary of.
+    #[inline]
+    pub fn kind(self) -> SummaryKind {
+        self.record.kind()
+    }
+
+    /// A function's number of instructions; 0 for others.
+    #[inline]
+    pub fn inst_count(self) -> u32 {
+        if self.kind() == SummaryKind::Function { self.record.size } else { 0 }
+    }
+
+    /// A function's flags; none for others.
+    #[inline]
+    pub fn function_flags(self) -> FunctionFlags {
+        match self.kind() {
+            SummaryKind::Function => FunctionFlags(self.record.bits & Record::FLAGS),
+            _ => FunctionFlags(0),
+        }
+    }
+
+    /// A variable's flags; none for others.
+    #[inline]
+    pub fn variable_flags(self) -> VariableFlags {
+        match self.kind() {
+            SummaryKind::Variable => VariableFlags(self.record.bits & Record::FLAGS),
+            _ => VariableFlags(0),
+        }
+    }
+
+    /// The value that an alias stands for; `None` for others, and in a distributed index that
+    /// does not hold it.
+    #[inline]
+    pub fn aliasee_value(self) -> Option<ValueId> {
+        (self.kind() == SummaryKind::Alias && self.record.size != NO_VALUE)
+            .then_some(ValueId(self.record.size))
+    }
+
+    /// The summary, in the same module, of what an alias stands for.
+    pub fn aliasee(self) -> Option<Summary<'i>> {
+        let id = self.index.summary_in_module(self.aliasee_value()?, self.module())?;
+        self.index.summary(id)
+    }
+
+    /// The summary of the object: of the aliasee for an alias (where it is held), else itself.
+    pub fn base_object(self) -> Summary<'i> {
+        self.aliasee().unwrap_or(self)
+    }
+
+    /// The values that it refers to, calls not included.
+    #[inline]
+    pub fn refs(self) -> &'i [Ref] {
+        self.tables.refs.get(self.tables.refs_of(self.id.index())).unwrap_or(&[])
+    }
+
+    /// The callees, in the order of the record; numbers of values.
+    #[inline]
+    pub fn callees(self) -> &'i [u32] {
+        self.tables.callees.get(self.tables.calls_of(self.id.index())).unwrap_or(&[])
+    }
+
+    /// What is known of each call; as long as [`Summary::callees`].
+    #[inline]
+    pub fn call_infos(self) -> &'i [CallInfo] {
+        self.tables.call_infos.get(self.tables.calls_of(self.id.index())).unwrap_or(&[])
+    }
+
+    /// Callees with what is known of the calls.
+    #[inline]
+    pub fn calls(self) -> impl ExactSizeIterator<Item = (ValueId, CallInfo)> + 'i {
+        self.callees().iter().map(|&c| ValueId(c)).zip(self.call_infos().iter().copied())
+    }
+
+    /// The relative block frequency of each call, scaled by 2^8; empty where the record gives
+    /// none.
+    pub fn rel_block_freqs(self) -> &'i [u32] {
+        self.tables.rel_block_freqs.get(self.tables.calls_of(self.id.index())).unwrap_or(&[])
+    }
+
+    /// The hash of the name in the original file, without regard to linkage. `None` where the
+    /// file does not tell, as in distributed indexes for local values.
+    pub fn original_name(self) -> Option<Guid> {
+        match self.tables.original_names.get(self.id.0) {
+            Some(guid) => Some(guid),
+            None if self.record.flags.linkage().is_local() => None,
+            None => Some(self.guid()),
+        }
+    }
+
+    /// The entry count that versions 6 to 11 recorded; mostly 0.
+    pub fn entry_count(self) -> u64 {
+        self.tables.entry_counts.get(self.id.0).unwrap_or(0)
+    }
+
+    #[inline]
+    pub(super) fn extras(self) -> Option<&'i Extras> {
+        if self.record.bits & Record::HAS_EXTRAS == 0 {
+            return None;
+        }
+        self.tables.extras.as_deref()
+    }
+
+    /// Type identifiers tested other than for an assumption.
+    pub fn type_tests(self) -> &'i [Guid] {
+        self.extras().map_or(&[], |e| e.type_tests.get(self.id.0))
+    }
+
+    /// Virtual calls under `llvm.assume(llvm.type.test)`.
+    pub fn type_test_assume_vcalls(self) -> &'i [VFuncId] {
+        self.extras().map_or(&[], |e| e.type_test_assume_vcalls.get(self.id.0))
+    }
+
+    /// Virtual calls through `llvm.type.checked.load`.
+    pub fn type_checked_load_vcalls(self) -> &'i [VFuncId] {
+        self.extras().map_or(&[], |e| e.type_checked_load_vcalls.get(self.id.0))
+    }
+
+    /// As [`Summary::type_test_assume_vcalls`], with all arguments constant.
+    pub fn type_test_assume_const_vcalls(self) -> &'i [ConstVCall] {
+        self.extras().map_or(&[], |e| e.type_test_assume_const_vcalls.get(self.id.0))
+    }
+
+    /// As [`Summary::type_checked_load_vcalls`], with all arguments constant.
+    pub fn type_checked_load_const_vcalls(self) -> &'i [ConstVCall] {
+        self.extras().map_or(&[], |e| e.type_checked_load_const_vcalls.get(self.id.0))
+    }
+
+    /// How pointer parameters are accessed.
+    pub fn param_accesses(self) -> &'i [ParamAccess] {
+        self.extras().map_or(&[], |e| e.param_accesses.get(self.id.0))
+    }
+
+    /// MemProf call sites.
+    pub fn callsites(self) -> &'i [CallsiteInfo] {
+        self.extras().map_or(&[], |e| e.callsites.get(self.id.0))
+    }
+
+    /// MemProf allocations.
+    pub fn allocs(self) -> &'i [AllocInfo] {
+        self.extras().map_or(&[], |e| e.allocs.get(self.id.0))
+    }
+
+    /// The functions of a virtual table.
+    pub fn vtable_funcs(self) -> &'i [VirtFuncOffset] {
+        self.extras().map_or(&[], |e| e.vtable_funcs.get(self.id.0))
+    }
+}
+
+impl std::fmt::Debug for Summary<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Summary")
+            .field("guid", &self.guid())
+            .field("module", &self.module())
+            .field("kind", &self.kind())
+            .field("flags", &self.flags())
+            .field("refs", &self.refs())
+            .field("callees", &self.callees())
+            .finish()
+    }
+}

@@ -1,0 +1,30 @@
+//! Summaries: what ThinLTO knows of a module without its code.
+//!
+//! In: bitcode (of [`crate::container`], with what [`crate::bitcode`] finds in it). Out: a
+//! [`ModuleSummaryIndex`] of one module or of many, and, the other way, the bitcode of one.
+//! It must not know what the thin link decides, nor what a linker said of a symbol.
+//!
+//! | file | what |
+//! |---|---|
+//! | `read`, `read_block`, `codes` | from bitcode to a part |
+//! | `types` | flags, references, calls and the rarer parts of a summary |
+//! | `index` | the index and its accessors |
+//! | `combine` | many parts to one index |
+//! | `guid` | MD5 of names |
+//! | `side` | tables for what few summaries have |
+
+mod codes;
+mod combine;
+mod guid;
+mod index;
+mod read;
+mod read_block;
+mod side;
+mod types;
+
+pub use codes::fs;
+pub use combine::IndexPart;
+pub use guid::{LocalSeparator, guid_of, guid_of_value};
+pub use index::{ModuleSummaryIndex, Summary};
+pub use read::{ReadOptions, read_and_combine, read_file, read_index, read_module};
+pub use types::*;

@@ -1,0 +1,423 @@
+//! From bitcode to an [`IndexPart`].
+//!
+//! In: a [`BitcodeModule`] and the path it goes by. Out: its summaries, by one pass over the
+//! module block that skips every block but BLOCKINFO, MODULE_STRTAB and the summary, and of the
+//! records at module level keeps a name's place and a linkage. Nothing is allocated per record.
+//!
+//! GUIDs are hashed only for values that a summary defines or mentions, all at the end, eight at
+//! a time; unless names are asked for, when every global of the module counts, as in LLVM.
+//!
+//! Source: `ModuleSummaryIndexBitcodeReader::parseModule` of LLVM's `BitcodeReader.cpp`.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+
+use super::codes::mst;
+use super::combine::IndexPart;
+use super::guid::{Batch, LocalSeparator, local_prefix};
+use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
+use super::read_block::{BlockParser, Values};
+use super::types::*;
+use crate::bitcode::{
+    BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, block_id, module_code, vst_code,
+};
+use crate::bitstream::{BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record};
+use crate::container;
+use crate::error::{Error, Result};
+use crate::ir::{Guid, Linkage, ModuleHash};
+
+/// How much to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Keep the names of values, and have a value for every global of the module and not only
+    /// for those that summaries define or mention.
+    pub names: bool,
+    /// Read which virtual tables are compatible with which type (FS_TYPE_ID_METADATA). Only
+    /// whole-program devirtualization needs it, and it is most of a C++ module's summary.
+    pub type_id_metadata: bool,
+    /// How identifiers of local values are made where the file does not store GUIDs.
+    pub separator: LocalSeparator,
+}
+
+impl ReadOptions {
+    /// Everything that the file holds.
+    pub const EVERYTHING: Self =
+        ReadOptions { names: true, type_id_metadata: true, separator: LocalSeparator::Semicolon };
+    /// What the combined index is made of, and the thin link looks at.
+    pub const THIN_LINK: Self =
+        ReadOptions { names: false, type_id_metadata: false, separator: LocalSeparator::Semicolon };
+}
+
+/// Reads the summaries of a file in any container, one part for each module that has some. Parts
+/// of per-module summaries go by `path`.
+///
+/// # Errors
+/// As [`read_module`]; and as [`container::find_bitcode`] and [`BitcodeFile::read`].
+pub fn read_file(bytes: &[u8], path: &[u8], options: &ReadOptions) -> Result<Vec<IndexPart>> {
+    let in_file = |e: Error| e.in_file(String::from_utf8_lossy(path));
+    let bitcode = container::find_bitcode(bytes).map_err(in_file)?;
+    let mut parts = Vec::new();
+    for data in bitcode.parts().map_err(in_file)? {
+        for module in &BitcodeFile::read(data).map_err(in_file)?.modules {
+            parts.extend(read_module(module, path, options).map_err(in_file)?);
+        }
+    }
+    Ok(parts)
+}
+
+/// The index of a file in any container.
+///
+/// # Errors
+/// As [`read_file`]; unsupported where the file has no summary.
+pub fn read_index(bytes: &[u8], path: &[u8], options: &ReadOptions) -> Result<ModuleSummaryIndex> {
+    let mut parts = read_file(bytes, path, options)?;
+    match (parts.pop(), parts.is_empty()) {
+        (Some(part), true) => ModuleSummaryIndex::from_part(part),
+        (Some(_), false) => Err(Error::unsupported("several modules with summaries in one file")
+            .in_file(String::from_utf8_lossy(path))),
+        (None, _) => {
+            Err(Error::unsupported("the file has no summary")
+                .in_file(String::from_utf8_lossy(path)))
+        }
+    }
+}
+
+/// Reads and merges the summaries of many modules, in parallel; the result depends on their order
+/// alone.
+///
+/// # Errors
+/// That of the first module that has one; as [`read_file`] and [`ModuleSummaryIndex::combine`].
+pub fn read_and_combine<B: std::ops::Deref<Target = [u8]> + Sync>(
+    files: &[(B, &[u8])],
+    options: &ReadOptions,
+) -> Result<ModuleSummaryIndex> {
+    let read: Vec<Result<Vec<IndexPart>>> =
+        files.par_iter().map(|(bytes, path)| read_file(bytes, path, options)).collect();
+    let mut parts = Vec::with_capacity(files.len());
+    for file in read {
+        parts.extend(file?);
+    }
+    ModuleSummaryIndex::combine(parts)
+}
+
+/// Reads the summary of one module, or a combined index, which stands in a module block of its
+/// own; `None` where the module has none.
+///
+/// # Errors
+/// Malformed where the bytes break their format, with the bit and the record; unsupported for a
+/// version of the summary that is newer than those known and holds an unknown record.
+pub fn read_module(
+    module: &BitcodeModule<'_>,
+    path: &[u8],
+    options: &ReadOptions,
+) -> Result<Option<IndexPart>> {
+    let scan = Scan::of(module)?;
+    if scan.summaries.is_empty() {
+        return Ok(None);
+    }
+    let old;
+    let globals = if scan.version < 2 && scan.paths.is_none() {
+        old = old_globals(module)?;
+        &old
+    } else {
+        &scan.globals
+    };
+    let (modules, ids) = match &scan.paths {
+        Some(block) => read_paths(module.data, block, &scan.info)?,
+        None => {
+            let hash = scan.hash.unwrap_or_default();
+            (vec![ModuleInfo { path: path.into(), hash }], Vec::new())
+        }
+    };
+    let combined = scan.paths.is_some();
+    let mut values = Values::new(globals.len(), module.block.end - module.block.body);
+    if let (true, Some(block)) = (combined, &scan.value_symtab) {
+        read_combined_entries(module.data, block, &scan.info, &mut values)?;
+    }
+    if options.names {
+        values.take_all_globals();
+    }
+    let mut parser = BlockParser {
+        module,
+        options,
+        combined,
+        module_ids: ids,
+        values,
+        tables: Tables::default(),
+        level: Level { combined, ..Level::default() },
+    };
+    for block in &scan.summaries {
+        parser.read(block, &scan.info)?;
+    }
+    if combined {
+        parser.check_aliases()?;
+    }
+    let BlockParser { values, mut tables, mut level, .. } = parser;
+    level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
+    hash_names(module, globals, &scan.source_file_name, values, &mut tables, options)?;
+    if combined {
+        sort_by_module(&mut tables);
+    }
+    tables.shrink();
+    Ok(Some(IndexPart { modules, tables, level }))
+}
+
+/// A global of a module: where its name is, and its linkage.
+#[derive(Clone, Debug)]
+struct Global {
+    offset: u64,
+    size: u64,
+    linkage: Linkage,
+    /// Before module version 2, the name itself.
+    name: Option<Box<[u8]>>,
+}
+
+/// What one pass over a module block finds.
+#[derive(Default)]
+struct Scan {
+    version: u64,
+    globals: Vec<Global>,
+    source_file_name: Vec<u8>,
+    hash: Option<ModuleHash>,
+    info: BlockInfo,
+    summaries: Vec<Block>,
+    paths: Option<Block>,
+    value_symtab: Option<Block>,
+}
+
+impl Scan {
+    fn of(module: &BitcodeModule<'_>) -> Result<Self> {
+        let mut scan = Scan::default();
+        let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
+        let mut record = Record::new();
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => return Ok(scan),
+                Entry::DefineAbbrev { .. } => {}
+                Entry::Block(block) => match block.id {
+                    BLOCKINFO_BLOCK_ID => scan.info.read(module.data, &block)?,
+                    block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY => {
+                        scan.summaries.push(block);
+                    }
+                    block_id::MODULE_STRTAB => scan.paths = Some(block),
+                    block_id::VALUE_SYMTAB => scan.value_symtab = Some(block),
+                    _ => {}
+                },
+                Entry::Record => scan.record(&record)?,
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> Result<()> {
+        match record.code {
+            // Their value ids are their order. An ifunc comes behind all of them.
+            module_code::GLOBALVAR | module_code::FUNCTION | module_code::ALIAS => {
+                let mut f = Fields::new(record, "global");
+                let (mut offset, mut size) = (0, 0);
+                if self.version >= 2 {
+                    offset = f.next("strtab offset")?;
+                    size = f.next("strtab size")?;
+                }
+                f.take(3, "fields before the linkage")?;
+                let linkage = Linkage::from_record(f.next("linkage")?);
+                self.globals.push(Global { offset, size, linkage, name: None });
+            }
+            module_code::VERSION => {
+                self.version = Fields::new(record, "VERSION").next("version")?
+            }
+            module_code::SOURCE_FILENAME => self.source_file_name = record.string(),
+            module_code::HASH => self.hash = Some(hash(record)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn hash(record: &Record<'_>) -> Result<ModuleHash> {
+    let mut fields = Fields::new(record, "HASH");
+    let mut hash = ModuleHash::default();
+    for word in &mut hash.0 {
+        *word = fields.next_u32("word")?;
+    }
+    if !fields.is_empty() {
+        return Err(fields.error("more than five words"));
+    }
+    Ok(hash)
+}
+
+/// The globals of a module whose names are in its value symbol table.
+fn old_globals(module: &BitcodeModule<'_>) -> Result<Vec<Global>> {
+    let module = Module::read(module, Extent::All)?;
+    let counted = module.globals.iter().filter(|g| g.kind != GlobalKind::IFunc);
+    Ok(counted
+        .map(|g| Global {
+            offset: 0,
+            size: 0,
+            linkage: g.linkage,
+            name: Some(g.name.as_ref().into()),
+        })
+        .collect())
+}
+
+/// Reads the paths and hashes of a combined index, with the ids that records use for them.
+pub(super) fn read_paths(
+    data: &[u8],
+    block: &Block,
+    info: &BlockInfo,
+) -> Result<(Vec<ModuleInfo>, Vec<u64>)> {
+    let mut modules: Vec<ModuleInfo> = Vec::new();
+    let mut ids = Vec::new();
+    let mut seen_ids = HashSet::new();
+    let mut seen_paths: HashSet<Box<[u8]>> = HashSet::new();
+    let mut wants_hash = false;
+    let mut reader = BlockReader::new(data, block, info);
+    let mut record = Record::new();
+    loop {
+        match reader.next(&mut record)? {
+            Entry::End { .. } => return Ok((modules, ids)),
+            Entry::Record if record.code == mst::ENTRY => {
+                let mut f = Fields::new(&record, "MST_ENTRY");
+                let id = f.next("module id")?;
+                let path: Box<[u8]> = f.rest().iter().map(|&c| c as u8).collect();
+                if !seen_ids.insert(id) {
+                    return Err(f.error(format_args!("module id {id} is there twice")));
+                }
+                if !seen_paths.insert(path.clone()) {
+                    let path = String::from_utf8_lossy(&path);
+                    return Err(f.error(format_args!("module {path} is there twice")));
+                }
+                ids.push(id);
+                modules.push(ModuleInfo { path, hash: ModuleHash::default() });
+                wants_hash = true;
+            }
+            Entry::Record if record.code == mst::HASH => {
+                let last = modules.last_mut().filter(|_| wants_hash).ok_or_else(|| {
+                    Error::malformed("MST_HASH record that does not follow a module's path")
+                        .at_bit(record.start)
+                })?;
+                last.hash = hash(&record)?;
+                wants_hash = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Before module version 2, a combined index gave the GUIDs of its values in its value symbol
+/// table: COMBINED_ENTRY `[valueid, refguid]`.
+fn read_combined_entries(
+    data: &[u8],
+    block: &Block,
+    info: &BlockInfo,
+    values: &mut Values,
+) -> Result<()> {
+    let mut reader = BlockReader::new(data, block, info);
+    let mut record = Record::new();
+    loop {
+        match reader.next(&mut record)? {
+            Entry::End { .. } => return Ok(()),
+            Entry::Record if record.code == vst_code::COMBINED_ENTRY => {
+                let mut f = Fields::new(&record, "VST_COMBINED_ENTRY");
+                let id = f.next("value id")?;
+                let guid = f.next("GUID")?;
+                values.set_guid(id, guid, &f)?;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gives every value its GUID, where the file did not, and the names that were asked for.
+fn hash_names(
+    module: &BitcodeModule<'_>,
+    globals: &[Global],
+    source: &[u8],
+    values: Values,
+    tables: &mut Tables,
+    options: &ReadOptions,
+) -> Result<()> {
+    let Values { mut guids, globals: of_global, stored, .. } = values;
+    let prefix = local_prefix(source, options.separator);
+    let name_of = |id: u32| -> Result<(&[u8], Linkage)> {
+        let Some(global) = globals.get(id as usize) else { return Ok((&[], Linkage::External)) };
+        match &global.name {
+            Some(name) => Ok((name, global.linkage)),
+            None => Ok((module.string(global.offset, global.size)?, global.linkage)),
+        }
+    };
+    // Summaries give the linkage too, but a value that is only mentioned has none.
+    let mut batch = Batch::default();
+    for (slot, (&id, &stored)) in (0u32..).zip(of_global.iter().zip(&stored)) {
+        if stored {
+            continue;
+        }
+        let (name, linkage) = name_of(id)?;
+        let plain = name.strip_prefix(b"\x01").unwrap_or(name);
+        let prefix = if linkage.is_local() { prefix.as_slice() } else { &[] };
+        batch.push(prefix, plain, slot, &mut guids);
+    }
+    batch.finish(&mut guids);
+    if options.names && !globals.is_empty() {
+        for &id in &of_global {
+            tables.names.push(name_of(id)?.0);
+        }
+    }
+    // In a module the original name of a local value is the hash of its name alone.
+    let mut local = Vec::new();
+    let mut batch = Batch::default();
+    let mut originals = vec![Guid(0); tables.records.len()];
+    for (id, record) in (0u32..).zip(&tables.records) {
+        let Some(&global) = of_global.get(record.value as usize) else { continue };
+        if global == Values::NO_GLOBAL {
+            continue;
+        }
+        let (name, linkage) = name_of(global)?;
+        if linkage.is_local() {
+            batch.push(&[], name, id, &mut originals);
+            local.push(id);
+        }
+    }
+    batch.finish(&mut originals);
+    for id in local {
+        tables.original_names.push(id, originals.get(id as usize).copied().unwrap_or_default());
+    }
+    tables.guids = guids;
+    Ok(())
+}
+
+/// Puts the summaries of a combined index into the order of its modules. A module's own summaries
+/// keep their order.
+fn sort_by_module(tables: &mut Tables) {
+    if tables.records.is_sorted_by_key(|r| r.module) {
+        return;
+    }
+    let mut order: Vec<u32> = (0..tables.records.len() as u32).collect();
+    order.sort_by_key(|&id| tables.records.get(id as usize).map_or(0, |r| r.module));
+    let mut records = Vec::with_capacity(order.len());
+    let mut refs = Vec::with_capacity(tables.refs.len());
+    let mut callees = Vec::with_capacity(tables.callees.len());
+    let mut call_infos = Vec::with_capacity(tables.callees.len());
+    for &old in &order {
+        let id = old as usize;
+        let Some(&record) = tables.records.get(id) else { continue };
+        let calls = tables.calls_of(id);
+        refs.extend_from_slice(tables.refs.get(tables.refs_of(id)).unwrap_or(&[]));
+        callees.extend_from_slice(tables.callees.get(calls.clone()).unwrap_or(&[]));
+        call_infos.extend_from_slice(tables.call_infos.get(calls).unwrap_or(&[]));
+        records.push(Summary {
+            refs_end: refs.len() as u32,
+            calls_end: callees.len() as u32,
+            ..record
+        });
+    }
+    tables.records = records;
+    tables.refs = refs;
+    tables.callees = callees;
+    tables.call_infos = call_infos;
+    tables.original_names = tables.original_names.reorder(&order);
+    tables.entry_counts = tables.entry_counts.reorder(&order);
+    if let Some(extras) = &mut tables.extras {
+        **extras = extras.reorder(&order);
+    }
+}

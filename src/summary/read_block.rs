@@ -1,0 +1,884 @@
+//! The records of one summary block.
+//!
+//! In: a GLOBALVAL_SUMMARY or FULL_LTO_GLOBALVAL_SUMMARY block, and what the module around it has
+//! said of its values. Out: records, references and calls appended to a part's tables.
+//!
+//! A record names a value by an id of its file; [`Values`] turns ids into *slots*, which are dense
+//! and exist only for values that something mentions. Records for type tests, parameter accesses
+//! and MemProf stand before the function they belong to and wait in [`Pending`] for it; LLVM 23
+//! puts MemProf records behind it.
+//!
+//! Source: `ModuleSummaryIndexBitcodeReader::parseEntireSummary` of LLVM 19 and 22; LLVM's reader
+//! trusts what this one checks.
+
+use std::collections::{HashMap, HashSet};
+
+use super::codes::{
+    self, COMBINED_FUNCTION, CallForm, FunctionField, NEWEST_VERSION, PERMODULE_FUNCTION, fs, since,
+};
+use super::guid::guid_of;
+use super::index::{Extras, Level, NO_VALUE, Record as Summary, Tables};
+use super::read::ReadOptions;
+use super::types::*;
+use crate::bitcode::{BitcodeModule, block_id};
+use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Fields, Record};
+use crate::error::{Error, Result};
+use crate::ir::Guid;
+
+/// The values of a file: which ids are used, and the GUIDs that the file gives.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// By id, the slot; [`Values::NO_SLOT`] for an id that nothing has used so far.
+    slots: Vec<u32>,
+    /// Slots of ids that are too large for a table of the file's size.
+    far: HashMap<u64, u32>,
+    /// Ids below are the module's globals.
+    global_count: usize,
+    /// Ids from here on go to `far`.
+    limit: u64,
+    /// By slot, the GUID; 0 as long as it must be hashed.
+    pub(super) guids: Vec<Guid>,
+    /// By slot, the global; [`Values::NO_GLOBAL`] for an id beyond them.
+    pub(super) globals: Vec<u32>,
+    /// By slot, whether the file gave the GUID.
+    pub(super) stored: Vec<bool>,
+}
+
+impl Values {
+    const NO_SLOT: u32 = u32::MAX;
+    pub(super) const NO_GLOBAL: u32 = u32::MAX;
+
+    /// For a module of so many globals whose block has so many bits. Each summary takes more than
+    /// eight of them, and writers number values densely.
+    pub(super) fn new(global_count: usize, bits: u64) -> Self {
+        Values {
+            slots: vec![Self::NO_SLOT; global_count],
+            far: HashMap::new(),
+            global_count,
+            limit: (global_count as u64 + bits / 8).min(u64::from(Ref::LIMIT)),
+            guids: Vec::new(),
+            globals: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+
+    /// Gives every global a slot, in order.
+    pub(super) fn take_all_globals(&mut self) {
+        for id in 0..self.global_count as u64 {
+            self.slot(id);
+        }
+    }
+
+    /// The slot of an id; `None` where it is no value of the file.
+    #[inline]
+    pub(super) fn slot(&mut self, id: u64) -> Option<u32> {
+        match self.slots.get(id as usize) {
+            Some(&slot) if slot != Self::NO_SLOT && id <= u64::from(u32::MAX) => Some(slot),
+            _ => self.first_use(id),
+        }
+    }
+
+    fn first_use(&mut self, id: u64) -> Option<u32> {
+        if id >= self.global_count as u64 {
+            return self.far.get(&id).copied();
+        }
+        let slot = self.add(Guid(0), id as u32, false);
+        if let Some(place) = self.slots.get_mut(id as usize) {
+            *place = slot;
+        }
+        Some(slot)
+    }
+
+    fn add(&mut self, guid: Guid, global: u32, stored: bool) -> u32 {
+        let slot = self.guids.len() as u32;
+        self.guids.push(guid);
+        self.globals.push(global);
+        self.stored.push(stored);
+        slot
+    }
+
+    /// The file says which GUID an id stands for.
+    pub(super) fn set_guid(&mut self, id: u64, guid: u64, fields: &Fields<'_>) -> Result<()> {
+        let guid = Guid(guid);
+        if let Some(slot) = self.slot(id) {
+            let (Some(old), Some(stored)) =
+                (self.guids.get_mut(slot as usize), self.stored.get_mut(slot as usize))
+            else {
+                return Ok(());
+            };
+            if *stored && *old != guid {
+                return Err(fields.error(format_args!("value {id} has two GUIDs")));
+            }
+            (*old, *stored) = (guid, true);
+            return Ok(());
+        }
+        if self.guids.len() as u64 >= u64::from(Ref::LIMIT) {
+            return Err(Error::unsupported("more values than one index can hold"));
+        }
+        let slot = self.add(guid, Self::NO_GLOBAL, true);
+        if id >= self.limit {
+            self.far.insert(id, slot);
+            return Ok(());
+        }
+        let len = id as usize + 1;
+        if self.slots.len() < len {
+            self.slots.resize(len, Self::NO_SLOT);
+        }
+        if let Some(place) = self.slots.get_mut(id as usize) {
+            *place = slot;
+        }
+        Ok(())
+    }
+}
+
+/// What the records before a function have said of it.
+#[derive(Default)]
+struct Pending {
+    any: bool,
+    type_tests: Vec<Guid>,
+    type_test_assume_vcalls: Vec<VFuncId>,
+    type_checked_load_vcalls: Vec<VFuncId>,
+    type_test_assume_const_vcalls: Vec<ConstVCall>,
+    type_checked_load_const_vcalls: Vec<ConstVCall>,
+    param_accesses: Vec<ParamAccess>,
+    callsites: Vec<CallsiteInfo>,
+    allocs: Vec<AllocInfo>,
+    context_ids: Vec<u64>,
+}
+
+/// Reads summary blocks into a part's tables.
+pub(super) struct BlockParser<'m, 'a> {
+    pub(super) module: &'m BitcodeModule<'a>,
+    pub(super) options: &'m ReadOptions,
+    /// Whether it is a combined index, whose records name their module.
+    pub(super) combined: bool,
+    /// The ids that records use for modules, in the order of the table.
+    pub(super) module_ids: Vec<u64>,
+    pub(super) values: Values,
+    pub(super) tables: Tables,
+    pub(super) level: Level,
+}
+
+/// The state of one block.
+struct State<'i> {
+    version: u64,
+    function_layout: &'static [FunctionField],
+    pending: Pending,
+    modules: &'i HashMap<u64, u32>,
+    /// Per slot, in a module's own summary: 1 for a function or variable, 2 for an alias.
+    seen: Vec<u8>,
+    /// The summary that an original name may follow.
+    last: Option<u32>,
+    radix: Vec<u32>,
+    stack_base: usize,
+}
+
+const OBJECT: u8 = 1;
+const ALIAS: u8 = 2;
+
+impl BlockParser<'_, '_> {
+    /// Reads a block.
+    pub(super) fn read(&mut self, block: &Block, info: &BlockInfo) -> Result<()> {
+        let data = self.module.data;
+        let mut reader = BlockReader::new(data, block, info);
+        let mut record = Record::new();
+        let version = loop {
+            match reader.next(&mut record)? {
+                Entry::DefineAbbrev { .. } | Entry::Block(_) => {}
+                Entry::Record if record.code == fs::VERSION => {
+                    break Fields::new(&record, "FS_VERSION").next("version")?;
+                }
+                _ => {
+                    return Err(Error::malformed(
+                        "summary block that does not start with its version",
+                    )
+                    .at_bit(block.start));
+                }
+            }
+        };
+        if version < 1 {
+            return Err(
+                Error::malformed(format!("summary of version {version}")).at_bit(record.start)
+            );
+        }
+        self.level.full_lto = block.id == block_id::FULL_LTO_GLOBALVAL_SUMMARY;
+        self.level.version = match self.level.version {
+            0 => version,
+            before => before.min(version),
+        };
+        let modules: HashMap<u64, u32> = self.module_ids.iter().copied().zip(0..).collect();
+        let table = if self.combined { COMBINED_FUNCTION } else { PERMODULE_FUNCTION };
+        let mut state = State {
+            version,
+            function_layout: codes::layout(table, version),
+            pending: Pending::default(),
+            modules: &modules,
+            seen: Vec::new(),
+            last: None,
+            radix: Vec::new(),
+            stack_base: self.level.stack_ids.len(),
+        };
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => return Ok(()),
+                Entry::Record => self.record(&record, &mut state)?,
+                _ => {}
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>, state: &mut State<'_>) -> Result<()> {
+        let name = codes::name(record.code);
+        let mut f = Fields::new(record, name);
+        match record.code {
+            fs::PERMODULE_PROFILE | fs::PERMODULE | fs::PERMODULE_RELBF if !self.combined => {
+                self.function(f, state, CallForm::of(record.code, state.version))
+            }
+            fs::COMBINED_PROFILE | fs::COMBINED if self.combined => {
+                self.function(f, state, CallForm::of(record.code, state.version))
+            }
+            fs::PERMODULE_GLOBALVAR_INIT_REFS if !self.combined => self.variable(f, state, false),
+            fs::PERMODULE_VTABLE_GLOBALVAR_INIT_REFS if !self.combined => {
+                self.variable(f, state, true)
+            }
+            fs::COMBINED_GLOBALVAR_INIT_REFS if self.combined => self.variable(f, state, false),
+            fs::ALIAS if !self.combined => self.alias(f, state),
+            fs::COMBINED_ALIAS if self.combined => self.alias(f, state),
+            fs::PERMODULE
+            | fs::PERMODULE_PROFILE
+            | fs::PERMODULE_RELBF
+            | fs::PERMODULE_GLOBALVAR_INIT_REFS
+            | fs::PERMODULE_VTABLE_GLOBALVAR_INIT_REFS
+            | fs::ALIAS => Err(f.error("a module's own summary in a combined index")),
+            fs::COMBINED
+            | fs::COMBINED_PROFILE
+            | fs::COMBINED_GLOBALVAR_INIT_REFS
+            | fs::COMBINED_ALIAS => Err(f.error("a combined summary without a table of modules")),
+            fs::COMBINED_ORIGINAL_NAME => {
+                let guid = Guid(f.next("original name")?);
+                let last =
+                    state.last.take().ok_or_else(|| f.error("follows no combined summary"))?;
+                self.tables.original_names.push(last, guid);
+                Ok(())
+            }
+            fs::VALUE_GUID => {
+                let id = f.next("value id")?;
+                let guid = if state.version >= since::GUID_WORDS {
+                    words(f.next("GUID, high word")?, f.next("GUID, low word")?, &f)?
+                } else {
+                    f.next("GUID")?
+                };
+                self.values.set_guid(id, guid, &f)
+            }
+            fs::FLAGS => {
+                self.level.flags.insert(f.next("flags")?);
+                Ok(())
+            }
+            fs::BLOCK_COUNT => {
+                let count = f.next("count")?;
+                self.level.block_count = self.level.block_count.saturating_add(count);
+                Ok(())
+            }
+            fs::TYPE_TESTS => {
+                state.pending.any = true;
+                state.pending.type_tests.extend(f.rest().iter().map(|&guid| Guid(guid)));
+                Ok(())
+            }
+            fs::TYPE_TEST_ASSUME_VCALLS => {
+                state.pending.any = true;
+                vfunc_ids(&mut f, &mut state.pending.type_test_assume_vcalls)
+            }
+            fs::TYPE_CHECKED_LOAD_VCALLS => {
+                state.pending.any = true;
+                vfunc_ids(&mut f, &mut state.pending.type_checked_load_vcalls)
+            }
+            fs::TYPE_TEST_ASSUME_CONST_VCALL => {
+                state.pending.any = true;
+                state.pending.type_test_assume_const_vcalls.push(const_vcall(&mut f)?);
+                Ok(())
+            }
+            fs::TYPE_CHECKED_LOAD_CONST_VCALL => {
+                state.pending.any = true;
+                state.pending.type_checked_load_const_vcalls.push(const_vcall(&mut f)?);
+                Ok(())
+            }
+            fs::PARAM_ACCESS => {
+                let accesses = self.param_accesses(&mut f)?;
+                state.pending.any = true;
+                state.pending.param_accesses = accesses;
+                Ok(())
+            }
+            fs::CFI_FUNCTION_DEFS => {
+                let names = self.names(&mut f)?;
+                insert_sorted(&mut self.level.cfi_function_defs, names);
+                Ok(())
+            }
+            fs::CFI_FUNCTION_DECLS => {
+                let names = self.names(&mut f)?;
+                insert_sorted(&mut self.level.cfi_function_decls, names);
+                Ok(())
+            }
+            fs::TYPE_ID => self.type_id(&mut f),
+            fs::TYPE_ID_METADATA => {
+                if self.options.type_id_metadata {
+                    self.type_id_metadata(&mut f)?;
+                }
+                Ok(())
+            }
+            fs::STACK_IDS => self.stack_ids(&mut f, state),
+            fs::CONTEXT_RADIX_TREE_ARRAY => {
+                state.radix = f.rest().iter().map(|&entry| entry as u32).collect();
+                Ok(())
+            }
+            fs::PERMODULE_CALLSITE_INFO | fs::COMBINED_CALLSITE_INFO => {
+                let site = self.callsite(&mut f, state, record.code)?;
+                state.pending.any = true;
+                state.pending.callsites.push(site);
+                Ok(())
+            }
+            fs::ALLOC_CONTEXT_IDS => {
+                state.pending.context_ids = paired(&mut f)?;
+                Ok(())
+            }
+            fs::PERMODULE_ALLOC_INFO
+            | fs::COMBINED_ALLOC_INFO
+            | fs::COMBINED_ALLOC_INFO_NO_CONTEXT => {
+                let alloc = self.alloc(&mut f, state, record.code)?;
+                state.pending.any = true;
+                state.pending.allocs.push(alloc);
+                Ok(())
+            }
+            fs::VERSION => Err(f.error("a second version")),
+            // LLVM's readers ignore codes that they do not know, within versions that they do.
+            _ if state.version <= NEWEST_VERSION => Ok(()),
+            code => Err(Error::unsupported(format!(
+                "summary of version {} with record {code}; the newest version known is \
+                 {NEWEST_VERSION}",
+                state.version
+            ))
+            .at_bit(record.start)),
+        }
+    }
+
+    /// The slot of a value that a record mentions.
+    #[inline]
+    fn value(&mut self, id: u64, f: &Fields<'_>) -> Result<u32> {
+        match self.values.slot(id) {
+            Some(slot) => Ok(slot),
+            None => Err(f.error(format_args!("value {id} has no GUID"))),
+        }
+    }
+
+    /// The head of a summary: value, in a combined index its module, and flags.
+    fn head(&mut self, f: &mut Fields<'_>, state: &State<'_>) -> Result<(u32, u32, GvFlags)> {
+        let id = f.next("value id")?;
+        let value = self.value(id, f)?;
+        let module = if self.combined {
+            let id = f.next("module id")?;
+            let module = state.modules.get(&id).copied();
+            module.ok_or_else(|| f.error(format_args!("module {id} is not in the table")))?
+        } else {
+            0
+        };
+        let raw = f.next("flags")?;
+        let old = if state.version < since::LIVE_FLAG { 0x30 } else { 0 };
+        Ok((value, module, GvFlags(raw as u16 | old)))
+    }
+
+    /// Appends a summary whose references and calls stand in the tables already.
+    fn push(
+        &mut self,
+        f: &Fields<'_>,
+        state: &mut State<'_>,
+        (value, module, flags): (u32, u32, GvFlags),
+        size: u32,
+        bits: u16,
+    ) -> Result<u32> {
+        let id = self.tables.records.len() as u32;
+        let (Ok(refs_end), Ok(calls_end)) =
+            (u32::try_from(self.tables.refs.len()), u32::try_from(self.tables.callees.len()))
+        else {
+            return Err(Error::unsupported("more references than one index can hold"));
+        };
+        let record = Summary { value, module, refs_end, calls_end, size, flags, bits };
+        if !self.combined {
+            let slots = self.values.guids.len();
+            if state.seen.len() < slots {
+                state.seen.resize(slots, 0);
+            }
+            if let Some(seen) = state.seen.get_mut(value as usize) {
+                if *seen != 0 {
+                    return Err(f.error("its value has a summary already"));
+                }
+                *seen = if record.kind() == SummaryKind::Alias { ALIAS } else { OBJECT };
+            }
+        }
+        self.tables.records.push(record);
+        state.last = self.combined.then_some(id);
+        Ok(id)
+    }
+
+    fn function(
+        &mut self,
+        mut f: Fields<'_>,
+        state: &mut State<'_>,
+        calls: CallForm,
+    ) -> Result<()> {
+        let head = self.head(&mut f, state)?;
+        let inst_count = f.next_u32("instruction count")?;
+        let (mut flags, mut entry_count) = (0, 0);
+        let (mut refs, mut read_only, mut write_only) = (0, 0, 0);
+        for field in state.function_layout {
+            match field {
+                FunctionField::Flags => flags = f.next("function flags")?,
+                FunctionField::EntryCount => entry_count = f.next("entry count")?,
+                FunctionField::RefCount => refs = f.next("number of references")?,
+                FunctionField::ReadOnlyCount => {
+                    read_only = f.next("number of read-only references")?
+                }
+                FunctionField::WriteOnlyCount => {
+                    write_only = f.next("number of write-only references")?;
+                }
+            }
+        }
+        let refs = f.take(refs, "references")?;
+        let plain = (refs.len() as u64)
+            .checked_sub(read_only)
+            .and_then(|n| n.checked_sub(write_only))
+            .ok_or_else(|| f.error("more special references than references"))?;
+        // Read-only and then write-only references stand at the end.
+        for (place, &id) in (0..).zip(refs) {
+            let value = ValueId(self.value(id, &f)?);
+            self.tables.refs.push(match place {
+                _ if place < plain => Ref::new(value),
+                _ if place < plain + read_only => Ref::read_only(value),
+                _ => Ref::write_only(value),
+            });
+        }
+        self.calls(&mut f, calls)?;
+        let bits = Summary::bits(SummaryKind::Function, flags as u16);
+        let id = self.push(&f, state, head, inst_count, bits)?;
+        if entry_count != 0 {
+            self.tables.entry_counts.push(id, entry_count);
+        }
+        if state.pending.any {
+            self.attach(id, &mut state.pending);
+        }
+        Ok(())
+    }
+
+    fn calls(&mut self, f: &mut Fields<'_>, form: CallForm) -> Result<()> {
+        let fields = f.rest();
+        if !fields.len().is_multiple_of(form.fields()) {
+            return Err(f.error("a call without all of its fields"));
+        }
+        if form == CallForm::Frequency {
+            self.tables.rel_block_freqs.resize(self.tables.callees.len(), 0);
+        }
+        for call in fields.chunks_exact(form.fields()) {
+            let &[id, ..] = call else { continue };
+            let callee = self.value(id, f)?;
+            let (info, frequency) = match (form, call) {
+                (CallForm::Hotness, &[_, info]) => (info as u8 & 0xf, None),
+                // 28 bits of frequency, then the tail call mark.
+                (CallForm::Frequency, &[_, raw]) => {
+                    ((raw >> 28 & 1) as u8 * 8, Some((raw & 0xfff_ffff) as u32))
+                }
+                _ => (0, None),
+            };
+            self.tables.callees.push(callee);
+            self.tables.call_infos.push(CallInfo(info));
+            self.tables.rel_block_freqs.extend(frequency);
+        }
+        if !self.tables.rel_block_freqs.is_empty() {
+            self.tables.rel_block_freqs.resize(self.tables.callees.len(), 0);
+        }
+        Ok(())
+    }
+
+    fn variable(&mut self, mut f: Fields<'_>, state: &mut State<'_>, vtable: bool) -> Result<()> {
+        let head = self.head(&mut f, state)?;
+        let mut flags = 0;
+        if state.version >= since::VARIABLE_FLAGS {
+            flags = f.next("variable flags")?;
+        }
+        let refs = if vtable {
+            let count = f.next("number of references")?;
+            f.take(count, "references")?
+        } else {
+            f.rest()
+        };
+        for &id in refs {
+            let value = self.value(id, &f)?;
+            self.tables.refs.push(Ref::new(ValueId(value)));
+        }
+        let mut functions = Vec::new();
+        while !f.is_empty() {
+            let id = f.next("virtual function")?;
+            let function = ValueId(self.value(id, &f)?);
+            functions.push(VirtFuncOffset { function, offset: f.next("offset")? });
+        }
+        let mut bits = Summary::bits(SummaryKind::Variable, flags as u16 & 0x1f);
+        if !functions.is_empty() {
+            bits |= Summary::HAS_EXTRAS;
+        }
+        let id = self.push(&f, state, head, 0, bits)?;
+        if !functions.is_empty() {
+            self.extras().vtable_funcs.push(id, functions);
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, mut f: Fields<'_>, state: &mut State<'_>) -> Result<()> {
+        let head = self.head(&mut f, state)?;
+        let id = f.next("aliasee")?;
+        let aliasee = match self.values.slot(id) {
+            Some(slot) => slot,
+            // A distributed index may hold an alias without what it stands for.
+            None if self.combined => NO_VALUE,
+            None => return Err(f.error(format_args!("value {id} has no GUID"))),
+        };
+        if !self.combined && state.seen.get(aliasee as usize) != Some(&OBJECT) {
+            return Err(f.error("no summary of a function or variable before it is its aliasee's"));
+        }
+        let bits = Summary::bits(SummaryKind::Alias, 0);
+        self.push(&f, state, head, aliasee, bits)?;
+        Ok(())
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.tables.extras.get_or_insert_default()
+    }
+
+    /// Gives a function what stood before it.
+    fn attach(&mut self, id: u32, pending: &mut Pending) {
+        if let Some(record) = self.tables.records.last_mut() {
+            record.bits |= Summary::HAS_EXTRAS;
+        }
+        let extras = self.tables.extras.get_or_insert_default();
+        extras.type_tests.push(id, pending.type_tests.drain(..));
+        extras.type_test_assume_vcalls.push(id, pending.type_test_assume_vcalls.drain(..));
+        extras.type_checked_load_vcalls.push(id, pending.type_checked_load_vcalls.drain(..));
+        extras
+            .type_test_assume_const_vcalls
+            .push(id, pending.type_test_assume_const_vcalls.drain(..));
+        extras
+            .type_checked_load_const_vcalls
+            .push(id, pending.type_checked_load_const_vcalls.drain(..));
+        extras.param_accesses.push(id, pending.param_accesses.drain(..));
+        extras.callsites.push(id, pending.callsites.drain(..));
+        extras.allocs.push(id, pending.allocs.drain(..));
+        pending.any = false;
+    }
+
+    /// `[n x (paramno, range, numcalls, numcalls x (paramno, callee, range))]`, a range being two
+    /// sign-rotated numbers.
+    fn param_accesses(&mut self, f: &mut Fields<'_>) -> Result<Vec<ParamAccess>> {
+        let mut all = Vec::new();
+        while !f.is_empty() {
+            let param_no = f.next("parameter")?;
+            let range = range(f)?;
+            let count = f.next("number of calls")?;
+            if count > f.len() as u64 / 4 {
+                return Err(f.error(format_args!("{count} calls run past its end")));
+            }
+            let mut calls = Vec::with_capacity(count as usize);
+            for _ in 0..count {
+                let param_no = f.next("parameter of the callee")?;
+                let id = f.next("callee")?;
+                let callee = ValueId(self.value(id, f)?);
+                calls.push(ParamAccessCall { param_no, callee, offsets: self::range(f)? });
+            }
+            all.push(ParamAccess { param_no, range, calls: calls.into() });
+        }
+        Ok(all)
+    }
+
+    /// Offset and size in the string table, again and again.
+    fn names(&self, f: &mut Fields<'_>) -> Result<Vec<Box<[u8]>>> {
+        let mut names = Vec::new();
+        while !f.is_empty() {
+            names.push(self.name(f)?);
+        }
+        Ok(names)
+    }
+
+    fn name(&self, f: &mut Fields<'_>) -> Result<Box<[u8]>> {
+        let (offset, size) = (f.next("strtab offset")?, f.next("strtab size")?);
+        self.module.string(offset, size).map(Into::into).map_err(|e| f.error(e.message()))
+    }
+
+    /// `[typeid, kind, bitwidth, align, size, bitmask, inlinebits, n x (offset, kind, name,
+    /// numrba, numrba x (numarg, numarg x arg, kind, info, byte, bit))]`.
+    fn type_id(&mut self, f: &mut Fields<'_>) -> Result<()> {
+        let name = self.name(f)?;
+        let type_test = TypeTestResolution {
+            kind: f.next("kind")?,
+            size_m1_bit_width: f.next("bit width")?,
+            align_log2: f.next("alignment")?,
+            size_m1: f.next("size")?,
+            bit_mask: f.next("bit mask")?,
+            inline_bits: f.next("inline bits")?,
+        };
+        let mut devirtualization = Vec::new();
+        while !f.is_empty() {
+            let offset = f.next("offset")?;
+            let kind = f.next("kind of devirtualization")?;
+            let single_impl_name = self.name(f)?;
+            let mut by_arg = Vec::new();
+            for _ in 0..f.next("number of resolutions by argument")? {
+                let count = f.next("number of arguments")?;
+                let args = f.take(count, "arguments")?.into();
+                let resolution = DevirtByArg {
+                    kind: f.next("kind by argument")?,
+                    info: f.next("info")?,
+                    byte: f.next("byte")?,
+                    bit: f.next("bit")?,
+                };
+                by_arg.push((args, resolution));
+            }
+            by_arg.sort_by(|(a, _): &(Box<[u64]>, _), (b, _)| a.cmp(b));
+            devirtualization
+                .push((offset, WholeProgramDevirtResolution { kind, single_impl_name, by_arg }));
+        }
+        devirtualization.sort_by_key(|(offset, _)| *offset);
+        let summary = TypeIdSummary { guid: guid_of(&name), name, type_test, devirtualization };
+        let key = (summary.guid, &*summary.name);
+        match self.level.type_ids.binary_search_by(|id| (id.guid, &*id.name).cmp(&key)) {
+            Ok(_) => Err(f.error("a type identifier that is there twice")),
+            Err(at) => {
+                self.level.type_ids.insert(at, summary);
+                Ok(())
+            }
+        }
+    }
+
+    /// `[typeid, n x (offset, valueid)]`.
+    fn type_id_metadata(&mut self, f: &mut Fields<'_>) -> Result<()> {
+        let name = self.name(f)?;
+        let mut vtables = Vec::with_capacity(f.len() / 2);
+        while !f.is_empty() {
+            let offset = f.next("offset")?;
+            let id = f.next("virtual table")?;
+            vtables.push((offset, ValueId(self.value(id, f)?)));
+        }
+        self.level.type_id_vtables.push(TypeIdCompatibleVtables { name, vtables });
+        Ok(())
+    }
+
+    fn stack_ids(&mut self, f: &mut Fields<'_>, state: &State<'_>) -> Result<()> {
+        if state.version >= since::STACK_ID_WORDS {
+            self.level.stack_ids.extend(paired(f)?);
+        } else {
+            self.level.stack_ids.extend_from_slice(f.rest());
+        }
+        Ok(())
+    }
+
+    fn stack_id(&self, place: u64, f: &Fields<'_>, state: &State<'_>) -> Result<u32> {
+        let at = place.saturating_add(state.stack_base as u64);
+        if at >= self.level.stack_ids.len() as u64 {
+            return Err(f.error(format_args!("stack id {place} is not in the table")));
+        }
+        Ok(at as u32)
+    }
+
+    /// FS_PERMODULE_CALLSITE_INFO `[valueid, n x stackidindex]`; FS_COMBINED_CALLSITE_INFO
+    /// `[valueid, numstackindices, numver, numstackindices x stackidindex, numver x version]`,
+    /// where value 0 is a callee that a distributed index does not hold.
+    fn callsite(
+        &mut self,
+        f: &mut Fields<'_>,
+        state: &State<'_>,
+        code: u32,
+    ) -> Result<CallsiteInfo> {
+        let id = f.next("callee")?;
+        if code == fs::PERMODULE_CALLSITE_INFO {
+            let callee = Some(ValueId(self.value(id, f)?));
+            let rest = f.rest();
+            let stack_ids = rest.iter().map(|&id| self.stack_id(id, f, state));
+            return Ok(CallsiteInfo {
+                callee,
+                clones: [0].into(),
+                stack_ids: stack_ids.collect::<Result<_>>()?,
+            });
+        }
+        let callee = self.values.slot(id).map(ValueId);
+        let (ids, versions) = (f.next("number of stack ids")?, f.next("number of versions")?);
+        let ids = f.take(ids, "stack ids")?;
+        let stack_ids = ids.iter().map(|&id| self.stack_id(id, f, state)).collect::<Result<_>>()?;
+        let clones = f.take(versions, "versions")?.iter().map(|&v| v as u32).collect();
+        Ok(CallsiteInfo { callee, clones, stack_ids })
+    }
+
+    /// FS_PERMODULE_ALLOC_INFO `[(nummib,) nummib x (alloc type, context), nummib x (numcontext,
+    /// numcontext x total size)?]`, FS_COMBINED_ALLOC_INFO `[nummib, numver, nummib x (alloc
+    /// type, context), numver x version]`, and the same without contexts.
+    fn alloc(&mut self, f: &mut Fields<'_>, state: &mut State<'_>, code: u32) -> Result<AllocInfo> {
+        let per_module = code == fs::PERMODULE_ALLOC_INFO;
+        let counted = !per_module || state.version >= since::ALLOC_MIB_COUNT;
+        let count = if counted { f.next("number of contexts")? } else { u64::MAX };
+        let versions = if per_module { 0 } else { f.next("number of versions")? };
+        let mut mibs = Vec::new();
+        while (mibs.len() as u64) < count && (counted || !f.is_empty()) {
+            let alloc_type = f.next("allocation type")? as u8;
+            let stack_ids = match code {
+                fs::COMBINED_ALLOC_INFO_NO_CONTEXT => Box::default(),
+                _ => self.context(f, state)?,
+            };
+            mibs.push(MibInfo { alloc_type, stack_ids });
+        }
+        let mut context_sizes = Vec::new();
+        if per_module && !f.is_empty() {
+            let mut ids = state.pending.context_ids.iter();
+            for _ in 0..mibs.len() {
+                let count = f.next("number of sizes")?;
+                let mut sizes = Vec::new();
+                for &total_size in f.take(count, "sizes")? {
+                    let &full_stack_id =
+                        ids.next().ok_or_else(|| f.error("a size without a context id"))?;
+                    // A context without its id has no size either, and is no entry.
+                    if full_stack_id != 0 {
+                        sizes.push(ContextTotalSize { full_stack_id, total_size });
+                    }
+                }
+                context_sizes.push(sizes.into());
+            }
+            state.pending.context_ids.clear();
+        }
+        let versions = if per_module {
+            [0].into()
+        } else {
+            f.take(versions, "versions")?.iter().map(|&v| v as u8).collect()
+        };
+        Ok(AllocInfo { versions, mibs: mibs.into(), context_sizes: context_sizes.into() })
+    }
+
+    /// The stack ids of a context: `numstackids, numstackids x stackidindex`, or since LLVM 20 a
+    /// place in the radix tree array. There stands the number of frames, then frame by frame
+    /// either an index or, negative, how far behind the next one is.
+    fn context(&self, f: &mut Fields<'_>, state: &State<'_>) -> Result<Box<[u32]>> {
+        if state.radix.is_empty() {
+            let count = f.next("number of stack ids")?;
+            let ids = f.take(count, "stack ids")?;
+            return ids.iter().map(|&id| self.stack_id(id, f, state)).collect();
+        }
+        let entry = |at: usize| {
+            state
+                .radix
+                .get(at)
+                .copied()
+                .ok_or_else(|| f.error("a context outside of the radix tree"))
+        };
+        let mut at = f.clone().next("context")? as usize;
+        let count = entry(at)? as usize;
+        if count > state.radix.len() {
+            return Err(f.error(format_args!("a context of {count} frames")));
+        }
+        at += 1;
+        let mut ids = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut element = entry(at)?;
+            if (element as i32) < 0 {
+                at += element.wrapping_neg() as usize;
+                element = entry(at)?;
+            }
+            at += 1;
+            ids.push(self.stack_id(u64::from(element), f, state)?);
+        }
+        f.next("context")?;
+        Ok(ids.into())
+    }
+
+    /// In a combined index, an alias must not stand for an alias of the same module.
+    pub(super) fn check_aliases(&self) -> Result<()> {
+        let records = &self.tables.records;
+        let aliases = || records.iter().filter(|r| r.kind() == SummaryKind::Alias);
+        let places: HashSet<(u32, u32)> = aliases().map(|r| (r.module, r.value)).collect();
+        if aliases().any(|r| places.contains(&(r.module, r.size))) {
+            return Err(Error::malformed("FS_COMBINED_ALIAS record: an alias of an alias")
+                .at_bit(self.module.block.start));
+        }
+        Ok(())
+    }
+}
+
+fn words(high: u64, low: u64, f: &Fields<'_>) -> Result<u64> {
+    if (high | low) >> 32 != 0 {
+        return Err(f.error("a word of more than 32 bits"));
+    }
+    Ok(high << 32 | low)
+}
+
+/// Numbers of 64 bits as pairs of words.
+fn paired(f: &mut Fields<'_>) -> Result<Vec<u64>> {
+    let mut all = Vec::with_capacity(f.len() / 2);
+    while !f.is_empty() {
+        let (high, low) = (f.next("high word")?, f.next("low word")?);
+        all.push(words(high, low, f)?);
+    }
+    Ok(all)
+}
+
+fn vfunc_ids(f: &mut Fields<'_>, out: &mut Vec<VFuncId>) -> Result<()> {
+    while !f.is_empty() {
+        out.push(VFuncId { guid: Guid(f.next("type")?), offset: f.next("offset")? });
+    }
+    Ok(())
+}
+
+fn const_vcall(f: &mut Fields<'_>) -> Result<ConstVCall> {
+    let function = VFuncId { guid: Guid(f.next("type")?), offset: f.next("offset")? };
+    Ok(ConstVCall { function, args: f.rest().into() })
+}
+
+fn range(f: &mut Fields<'_>) -> Result<OffsetRange> {
+    Ok(OffsetRange {
+        lower: sign_rotated(f.next("lower bound")?),
+        upper: sign_rotated(f.next("upper bound")?),
+    })
+}
+
+/// The sign stands in bit 0; 1, a negative zero, is the least number.
+fn sign_rotated(raw: u64) -> i64 {
+    match raw {
+        1 => i64::MIN,
+        _ if raw & 1 == 0 => (raw >> 1) as i64,
+        _ => ((raw >> 1) as i64).wrapping_neg(),
+    }
+}
+
+fn insert_sorted(list: &mut Vec<Box<[u8]>>, names: Vec<Box<[u8]>>) {
+    list.extend(names);
+    list.sort_unstable();
+    list.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_rotated_numbers() {
+        assert_eq!(sign_rotated(0), 0);
+        assert_eq!(sign_rotated(2), 1);
+        assert_eq!(sign_rotated(3), -1);
+        assert_eq!(sign_rotated(1), i64::MIN);
+    }
+
+    #[test]
+    fn far_ids_take_no_room() {
+        let mut values = Values::new(3, 800);
+        let record = Record::new();
+        let f = Fields::new(&record, "FS_VALUE_GUID");
+        values.set_guid(u64::MAX, 7, &f).unwrap();
+        values.set_guid(u64::from(u32::MAX), 8, &f).unwrap();
+        values.set_guid(50, 9, &f).unwrap();
+        assert!(values.slots.len() <= 103);
+        let slot = values.slot(u64::MAX).unwrap();
+        assert_eq!(values.guids[slot as usize], Guid(7));
+        assert_eq!(values.slot(51), None);
+        assert!(values.slot(2).is_some());
+        assert!(values.set_guid(50, 10, &f).is_err());
+    }
+}
