@@ -12,6 +12,7 @@
 //! | [`symbols`] | the linker's view of a module |
 //! | [`summary`] | what ThinLTO knows of a module without its code |
 //! | [`resolution`] | what the linker said of each symbol |
+//! | [`thinlink`] | the decisions of a ThinLTO link |
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
 //!
@@ -53,3 +54,4 @@ pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod symbols;
+pub mod thinlink;

@@ -1,0 +1,46 @@
+//! The thin link: from all summaries and the linker's resolutions to the plan of every backend.
+//!
+//! In: a combined [`crate::summary::ModuleSummaryIndex`], and [`ModuleSymbols`] (what the linker
+//! said) or a list of symbols to preserve. Out: a [`LinkPlan`]. It must not know files, the
+//! environment, the clock, or how a plan is carried out. Each phase borrows what earlier phases
+//! made and returns its own struct:
+//!
+//! | file | phase | LLVM's name for it |
+//! |---|---|---|
+//! | `facts` | what the linker said, by value | `addModuleToGlobalRes`, `computePrevailingCopies` |
+//! | `liveness` | what is reached; where indirect calls go | `computeDeadSymbolsAndUpdateIndirectCalls` |
+//! | `attributes` | read-only, write-only, dso_local | `propagateAttributes` |
+//! | `module_order`, `order` | the order of LLVM's hash tables | `collectDefinedGVSummariesPerModule` |
+//! | `imports` | what each module imports | `ComputeCrossModuleImport` |
+//! | `exports` | what others will refer to | the same |
+//! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
+//! | `function_attrs` | norecurse, nounwind | `thinLTOPropagateFunctionAttrs` |
+//! | `plan` | the sum, for both drivers | `LTO::runThinLTO`, `ThinLTOCodeGenerator::run` |
+//!
+//! The index itself is never changed. `options` has the knobs and the table of what LLVM 19 and
+//! LLVM 22 do differently.
+
+mod attributes;
+mod bits;
+mod exports;
+mod facts;
+mod function_attrs;
+mod imports;
+mod linkage;
+mod liveness;
+mod module_order;
+mod options;
+pub mod order;
+mod plan;
+
+pub use attributes::Attributes;
+pub use bits::Bits;
+pub use exports::Exports;
+pub use facts::{Facts, Mention, ModuleSymbols, Prevailing};
+pub use function_attrs::FunctionAttrs;
+pub use imports::{FailureReason, Import, ImportList, Importer, Imports, Observer, Scratch};
+pub use linkage::{Linkages, Steps};
+pub use liveness::{IndirectCalls, Liveness};
+pub use module_order::ModuleOrder;
+pub use options::{Behaviour, ThinLinkOptions, VisibilityScheme};
+pub use plan::{LegacyPhases, LinkPlan, promoted_name};

@@ -1,0 +1,233 @@
+//! [`LinkPlan`]: all decisions of a thin link, phase by phase.
+//!
+//! In: the combined index and what the linker said. Out: the sum of the phases' results, and what
+//! a backend or the writer of a distributed index asks of it. Same inputs, same plan, at any
+//! number of threads.
+
+use super::function_attrs::FunctionAttrs;
+use super::linkage::Steps;
+use super::module_order::ModuleOrder;
+use super::options::ThinLinkOptions;
+use super::{
+    Attributes, Exports, Facts, Importer, Imports, IndirectCalls, Linkages, Liveness, ModuleSymbols,
+};
+use crate::error::{Error, Result};
+use crate::ir::Guid;
+use crate::summary::{
+    FunctionFlags, GvFlags, IndexFlags, ModuleId, ModuleSummaryIndex, Summary, SummaryKind,
+    VariableFlags,
+};
+
+/// What a thin link decided.
+#[derive(Clone, Debug)]
+pub struct LinkPlan {
+    /// What the linker said.
+    pub facts: Facts,
+    /// Where indirect calls go.
+    pub indirect: IndirectCalls,
+    /// What is live.
+    pub liveness: Liveness,
+    /// What is known of variables.
+    pub attributes: Attributes,
+    /// LLVM's order of modules and definitions.
+    pub order: ModuleOrder,
+    /// Who imports what.
+    pub imports: Imports,
+    /// What is exported.
+    pub exports: Exports,
+    /// Linkage and visibility.
+    pub linkages: Linkages,
+    /// What is known of functions.
+    pub function_attrs: FunctionAttrs,
+    /// The flags of the index after all phases.
+    pub index_flags: IndexFlags,
+    /// What it was decided by.
+    pub options: ThinLinkOptions,
+}
+
+/// How far the legacy code generator goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyPhases {
+    /// Up to the imports: `llvm-lto -thinlto-action=distributedindexes` and `emitimports`.
+    Imports,
+    /// All of them: `ThinLTOCodeGenerator::run`.
+    All,
+}
+
+impl LinkPlan {
+    /// The plan of the resolution-based driver (`LTO::run`): linker plugins and llvm-lto2.
+    /// `modules` are all inputs of the link, in order.
+    ///
+    /// # Errors
+    /// Misuse where resolutions contradict each other; unsupported where the modules use
+    /// control-flow integrity, which needs an analysis that is not made here.
+    pub fn resolution_based(
+        index: &ModuleSummaryIndex,
+        modules: &[ModuleSymbols<'_>],
+        options: &ThinLinkOptions,
+    ) -> Result<Self> {
+        check(index)?;
+        let facts = Facts::from_resolutions(index, modules, options)?;
+        if facts.partially_split {
+            check_partially_split(index)?;
+        }
+        let thin = modules.iter().filter(|m| !m.regular && m.module.is_some()).count();
+        let mut plan = Self::up_to_imports(index, facts, thin, options)?;
+        plan.finish(index, Steps::InternalizeFirst);
+        Ok(plan)
+    }
+
+    /// The plan of the legacy code generator, which knows the names to preserve only.
+    ///
+    /// # Errors
+    /// As [`LinkPlan::resolution_based`].
+    pub fn legacy(
+        index: &ModuleSummaryIndex,
+        preserved: &[Guid],
+        phases: LegacyPhases,
+        options: &ThinLinkOptions,
+    ) -> Result<Self> {
+        check(index)?;
+        let facts = Facts::from_preserved(index, preserved);
+        let mut plan = Self::up_to_imports(index, facts, index.modules().len(), options)?;
+        if phases == LegacyPhases::All {
+            plan.finish(index, Steps::ResolveFirst);
+        }
+        Ok(plan)
+    }
+
+    fn up_to_imports(
+        index: &ModuleSummaryIndex,
+        facts: Facts,
+        thin_modules: usize,
+        options: &ThinLinkOptions,
+    ) -> Result<Self> {
+        let indirect = IndirectCalls::find(index, &facts, options);
+        let liveness = Liveness::compute(index, &facts, &indirect, options)?;
+        let attributes = if options.import {
+            Attributes::propagate(index, &facts, &liveness, options)
+        } else {
+            Attributes::none(options)
+        };
+        let order = ModuleOrder::new(index, thin_modules);
+        let imports = if options.import {
+            Importer::new(index, &facts, &indirect, &liveness, &attributes, options)
+                .select_all(&order)
+        } else {
+            Imports::none(index)
+        };
+        let exports = Exports::compute(index, &indirect, &attributes, &imports);
+        let mut index_flags = index.flags();
+        let mut flag = |on: bool, bits: u64| {
+            if on {
+                index_flags.insert(bits);
+            }
+        };
+        flag(liveness.computed, IndexFlags::WITH_GLOBAL_VALUE_DEAD_STRIPPING);
+        flag(
+            attributes.computed,
+            IndexFlags::WITH_ATTRIBUTE_PROPAGATION | IndexFlags::WITH_DSO_LOCAL_PROPAGATION,
+        );
+        flag(facts.partially_split, IndexFlags::PARTIALLY_SPLIT_LTO_UNITS);
+        flag(options.whole_program_visibility, IndexFlags::WITH_WHOLE_PROGRAM_VISIBILITY);
+        flag(options.supports_hot_cold_new, IndexFlags::WITH_SUPPORTS_HOT_COLD_NEW);
+        Ok(LinkPlan {
+            linkages: Linkages::unchanged(&facts),
+            function_attrs: FunctionAttrs::default(),
+            facts,
+            indirect,
+            liveness,
+            attributes,
+            order,
+            imports,
+            exports,
+            index_flags,
+            options: options.clone(),
+        })
+    }
+
+    fn finish(&mut self, index: &ModuleSummaryIndex, steps: Steps) {
+        self.linkages = Linkages::compute(
+            index,
+            &self.facts,
+            &self.liveness,
+            &self.exports,
+            steps,
+            &self.options,
+        );
+        if self.options.behaviour.marks_internalize_and_promote {
+            self.index_flags.insert(IndexFlags::WITH_INTERNALIZE_AND_PROMOTE);
+        }
+        if !self.options.disable_thinlto_funcattrs {
+            self.function_attrs = FunctionAttrs::propagate(
+                index,
+                &self.facts,
+                &self.indirect,
+                &self.liveness,
+                &self.linkages,
+            );
+        }
+    }
+
+    /// The flags of a summary after all phases.
+    #[inline]
+    pub fn flags(&self, summary: Summary<'_>) -> GvFlags {
+        let mut flags = self.linkages.flags(summary.id());
+        flags.set_live(self.liveness.flag(summary.id().index()));
+        if self.attributes.loses_dso_local(summary.value()) {
+            flags.set_dso_local(false);
+        }
+        flags
+    }
+
+    /// A function's flags after all phases.
+    #[inline]
+    pub fn function_flags(&self, summary: Summary<'_>) -> FunctionFlags {
+        self.function_attrs.apply(summary.id(), summary.function_flags())
+    }
+
+    /// A variable's flags after all phases.
+    #[inline]
+    pub fn variable_flags(&self, summary: Summary<'_>) -> VariableFlags {
+        self.attributes.variable_flags(summary)
+    }
+}
+
+/// The numbers of summaries must leave a bit for the steps of import lists.
+fn check(index: &ModuleSummaryIndex) -> Result<()> {
+    if index.summary_count() >= 1 << 31 {
+        return Err(Error::unsupported("more than 2^31 summaries in one link"));
+    }
+    Ok(())
+}
+
+/// `LTO::checkPartiallySplit`: type tests need all modules to be split alike.
+fn check_partially_split(index: &ModuleSummaryIndex) -> Result<()> {
+    for summary in index.summaries().filter(|s| s.kind() == SummaryKind::Function) {
+        if !summary.type_tests().is_empty()
+            || !summary.type_test_assume_vcalls().is_empty()
+            || !summary.type_checked_load_vcalls().is_empty()
+            || !summary.type_test_assume_const_vcalls().is_empty()
+            || !summary.type_checked_load_const_vcalls().is_empty()
+        {
+            let error =
+                Error::misuse("inconsistent LTO Unit splitting (recompile with -fsplit-lto-unit)");
+            return Err(match index.module(summary.module()) {
+                Some(module) => error.in_file(String::from_utf8_lossy(&module.path)),
+                None => error,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The name that a local definition gets when other modules refer to it
+/// (`ModuleSummaryIndex::getGlobalNameForLocal`): with the first 64 bits of its module's hash.
+pub fn promoted_name(name: &[u8], index: &ModuleSummaryIndex, module: ModuleId) -> Vec<u8> {
+    let [high, low, ..] = index.module(module).map(|m| m.hash.0).unwrap_or_default();
+    let mut promoted = name.to_vec();
+    promoted.extend_from_slice(b".llvm.");
+    let number = u64::from(high) << 32 | u64::from(low);
+    promoted.extend_from_slice(number.to_string().as_bytes());
+    promoted
+}
