@@ -66,3 +66,251 @@ fn regular_thin_and_native_objects_of_different_compilers_mix() {
         }
     }
 }
+
+/// Copies the named files of `tests/plugin` into the folder.
+fn sources(s: &Scratch, names: &[&str]) {
+    for name in names {
+        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugin/");
+        s.write(name, std::fs::read(format!("{from}{name}")).unwrap());
+    }
+}
+
+#[test]
+fn cpp_constructors_exceptions_and_comdats() {
+    let s = Scratch::new("links-cpp");
+    sources(&s, &["tracer.hpp", "tracer.cpp", "tracer_main.cpp"]);
+    s.run("g++", "-std=c++17 tracer_main.cpp tracer.cpp -o native");
+    let expected = s.program("native", "");
+    assert!(expected.contains("+early\n+shared\n+main\n") && expected.contains("caught number 3"));
+    for version in CLANGS {
+        for mode in MODES {
+            s.run(
+                &format!("clang++-{version}"),
+                &format!("-std=c++17 -O2 -flto={mode} -c tracer_main.cpp tracer.cpp"),
+            );
+            for (linker, level) in [("bfd", 0), ("bfd", 2), ("gold", 3)] {
+                s.link(
+                    linker,
+                    &format!("-Wl,-plugin-opt=O{level} tracer_main.o tracer.o -lstdc++ -o prog"),
+                );
+                assert_eq!(s.program("prog", ""), expected, "{version} {mode} {linker} O{level}");
+                let sections = s.run("readelf", "-SW prog");
+                assert!(sections.contains(".init_array") && !sections.contains(".ctors"));
+            }
+        }
+    }
+}
+
+#[test]
+fn debug_information_survives() {
+    let s = Scratch::new("links-debug");
+    sources(&s, &["tracer.hpp", "tracer.cpp", "tracer_main.cpp"]);
+    for (version, mode) in [(14, "thin"), (16, "full"), (19, "thin"), (22, "full"), (22, "thin")] {
+        s.run(
+            &format!("clang++-{version}"),
+            &format!("-g -std=c++17 -O2 -flto={mode} -c tracer_main.cpp tracer.cpp"),
+        );
+        s.link("bfd", "tracer_main.o tracer.o -lstdc++ -o prog");
+        assert!(s.program("prog", "").contains("caught number 3"));
+        let lines = s.run("readelf", "--debug-dump=decodedline prog");
+        assert!(
+            lines.contains("tracer.cpp") && lines.contains("tracer_main.cpp"),
+            "{version} {mode}"
+        );
+    }
+}
+
+#[test]
+fn shared_objects_export_what_they_must_and_hide_the_rest() {
+    let s = Scratch::new("links-shared");
+    sources(&s, &["shared.c", "shared_main.c"]);
+    s.write("versions", "V1 { global: versioned; }; V2 { global: *; };");
+    for version in [14, 22] {
+        for mode in MODES {
+            s.clang(version, &format!("-O2 -fPIC -flto={mode} -c shared.c"));
+            s.clang(version, &format!("-O2 -flto={mode} -c shared_main.c"));
+            for linker in LINKERS {
+                s.link(linker, "-shared -Wl,--version-script=versions shared.o -o libshared.so");
+                s.link(linker, "shared_main.o ./libshared.so -o prog");
+                assert_eq!(s.program("prog", ""), "25 4 3 11 77 2\n", "{version} {mode} {linker}");
+                let dynamic = s.run("nm", "-D libshared.so");
+                for name in ["exported@@V2", "protected_function@@V2", "in_assembly@@V2"] {
+                    assert!(dynamic.contains(name), "{name}: {dynamic}");
+                }
+                for name in ["versioned@@V2", "versioned@V1", "exported_variable@@V2"] {
+                    assert!(dynamic.contains(name), "{name}: {dynamic}");
+                }
+                assert!(!dynamic.contains("hidden_function"));
+                // Inlined into its only caller, as nobody else can see it.
+                assert!(!s.has_symbol("libshared.so", "hidden_function"), "{version} {mode}");
+            }
+        }
+    }
+}
+
+#[test]
+fn archives_give_the_members_that_are_needed() {
+    let s = Scratch::new("links-archive");
+    s.write("one.c", "int two(void); int one(void) { return two() + 1; }");
+    s.write("two.c", "int two(void) { return 40; }");
+    s.write("three.c", "int nowhere(void); int three(void) { return nowhere(); }");
+    s.write(
+        "main.c",
+        "#include <stdio.h>\nint one(void); int main(void) { printf(\"%d\", one()); }",
+    );
+    for mode in MODES {
+        s.clang(22, &format!("-O2 -flto={mode} -c one.c two.c three.c main.c"));
+        let _ = std::fs::remove_file(s.path().join("lib.a"));
+        s.run("ar", "--plugin $P rcs lib.a one.o two.o three.o");
+        for linker in LINKERS {
+            s.link(linker, "main.o lib.a -o prog");
+            assert_eq!(s.program("prog", ""), "41", "{mode} {linker}");
+        }
+        s.link("gold", "main.o -Wl,--start-lib one.o two.o three.o -Wl,--end-lib -o prog");
+        assert_eq!(s.program("prog", ""), "41", "{mode} start-lib");
+    }
+}
+
+#[test]
+fn relocatable_output_links_again() {
+    let s = Scratch::new("links-relocatable");
+    s.write("main.c", MAIN).write("foo.c", FOO);
+    for mode in MODES {
+        s.clang(22, &format!("-fcommon -O2 -flto={mode} -c main.c foo.c"));
+        for linker in LINKERS {
+            s.link(linker, "-r -nostdlib foo.o -o part.o");
+            assert!(s.has_symbol("part.o", "never_called"), "{mode} {linker}");
+            s.link(linker, "main.o part.o -o prog");
+            assert_eq!(s.program("prog", ""), "constructed\n2 3 42\n", "{mode} {linker}");
+        }
+    }
+}
+
+#[test]
+fn wrapped_symbols_go_through_their_wrappers() {
+    let s = Scratch::new("links-wrap");
+    s.write(
+        "main.c",
+        r#"
+        #include <stdio.h>
+        int target(int);
+        int __real_target(int);
+        int __wrap_target(int x) { return __real_target(x) + 100; }
+        int main(void) { printf("%d", target(1)); return 0; }
+        "#,
+    );
+    s.write("target.c", "int target(int x) { return x + 1; }");
+    s.clang(22, "-O2 -flto=thin -c main.c target.c");
+    for linker in LINKERS {
+        s.link(linker, "-Wl,--wrap=target main.o target.o -o prog");
+        assert_eq!(s.program("prog", ""), "102", "{linker}");
+    }
+    // Full LTO makes one object of all: there the wrapper must come from elsewhere.
+    s.clang(22, "-O2 -flto=full -c main.c");
+    s.clang(22, "-O2 -c target.c");
+    for linker in LINKERS {
+        s.link(linker, "-Wl,--wrap=target main.o target.o -o prog");
+        assert_eq!(s.program("prog", ""), "102", "{linker}");
+    }
+}
+
+#[test]
+fn an_alias_outlives_what_it_stood_for() {
+    let s = Scratch::new("links-alias");
+    sources(&s, &["aliases.c", "aliases_strong.c"]);
+    s.run("gcc", "aliases.c aliases_strong.c -o native");
+    let expected = s.program("native", "");
+    assert_eq!(expected, "2 1 6 5 1 2\n");
+    for version in CLANGS {
+        for mode in MODES {
+            s.clang(version, &format!("-O2 -flto={mode} -c aliases.c"));
+            for strong in ["-flto=full", "-flto=thin", ""] {
+                s.clang(version, &format!("-O2 {strong} -c aliases_strong.c"));
+                for linker in LINKERS {
+                    s.link(linker, "aliases.o aliases_strong.o -o prog");
+                    let place = format!("{version} {mode} {strong} {linker}");
+                    assert_eq!(s.program("prog", ""), expected, "{place}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_section_found_by_its_name_is_kept() {
+    let s = Scratch::new("links-section");
+    s.write(
+        "a.c",
+        r#"
+        #include <stdio.h>
+        extern const int __start_numbers[], __stop_numbers[];
+        int main(void) {
+            int sum = 0;
+            for (const int *p = __start_numbers; p < __stop_numbers; p++) sum += *p;
+            printf("%d", sum);
+            return 0;
+        }
+        "#,
+    );
+    s.write("b.c", "__attribute__((section(\"numbers\"), used)) const int n1 = 20, n2 = 22;");
+    for mode in MODES {
+        s.clang(22, &format!("-O2 -flto={mode} -c a.c b.c"));
+        for linker in LINKERS {
+            s.link(linker, "a.o b.o -o prog");
+            assert_eq!(s.program("prog", ""), "42", "{mode} {linker}");
+        }
+    }
+}
+
+#[test]
+fn rust_crates_link_through_rustcs_linker_plugin_option() {
+    let s = Scratch::new("links-rust");
+    s.write(
+        "dep.rs",
+        r#"
+        pub fn compute(v: &[u64]) -> u64 { v.iter().map(|x| x * x).sum() }
+        pub fn never_called(x: u64) -> u64 { x.wrapping_mul(77) ^ compute(&[x]) }
+        #[inline(never)]
+        pub fn fails(n: i32) -> i32 { if n > 2 { std::panic::panic_any(n) } n }
+        "#,
+    );
+    s.write(
+        "main.rs",
+        r#"
+        fn main() {
+            let v: Vec<u64> = (0..std::env::args().count() as u64 + 5).collect();
+            std::panic::set_hook(Box::new(|_| ()));
+            let caught = std::panic::catch_unwind(|| dep::fails(5));
+            let joined = std::thread::spawn(|| dep::fails(1)).join().unwrap();
+            println!("{} {} {joined}", dep::compute(&v), caught.is_err());
+        }
+        "#,
+    );
+    s.run("rustc", "-O --crate-type rlib -Clinker-plugin-lto dep.rs");
+    for linker in LINKERS {
+        s.run(
+            "rustc",
+            &format!(
+                "-O -Clinker=gcc -Clink-arg=-fuse-ld={linker} -Clinker-plugin-lto=$P main.rs \
+                 --extern dep=libdep.rlib"
+            ),
+        );
+        assert_eq!(s.program("main", ""), "55 true 1\n", "{linker}");
+        let symbols = s.run("nm", "-C main");
+        assert!(!symbols.contains("dep::never_called"), "{linker}");
+    }
+}
+
+#[test]
+fn mold_links_too() {
+    let s = Scratch::new("links-mold");
+    s.write("main.c", MAIN).write("foo.c", FOO);
+    for mode in MODES {
+        s.clang(22, &format!("-fcommon -O2 -flto={mode} -c main.c foo.c"));
+        s.run("ar", "--plugin $P rcs libfoo.a foo.o");
+        for input in ["foo.o", "libfoo.a"] {
+            s.link("mold", &format!("main.o {input} -o prog"));
+            assert_eq!(s.program("prog", ""), "constructed\n2 3 42\n", "{mode} {input}");
+        }
+    }
+}

@@ -38,6 +38,7 @@ mod options;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -53,6 +54,8 @@ struct Plugin {
     linker: Linker,
     options: Options,
     claimed: Mutex<Vec<ClaimedFile>>,
+    /// Bitcode that could not be read was reported. ld.gold goes on all the same.
+    bad_input: AtomicBool,
     /// The objects of the link, kept until the process ends: a linker may open them late.
     objects: Mutex<Objects>,
 }
@@ -88,6 +91,7 @@ fn start(linker: &Linker) -> Result<()> {
         linker: linker.clone(),
         options,
         claimed: Mutex::new(Vec::new()),
+        bad_input: AtomicBool::new(false),
         objects: Mutex::new(Objects::default()),
     };
     *PLUGIN.lock() = Some(Arc::new(plugin));
@@ -139,6 +143,7 @@ unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int) -> Status
             // It is bitcode and ours to complain about: not claimed, it would be reported again
             // as a file of unknown format.
             *claimed = 1;
+            plugin.bad_input.store(true, Ordering::Relaxed);
             report(&plugin.linker, Level::Error, &error);
             LDPS_ERR
         }
@@ -150,6 +155,9 @@ unsafe extern "C" fn all_symbols_read() -> Status {
         let Some(plugin) = current() else { return LDPS_OK };
         // Taken out: where a linker calls twice, the second time there is nothing to do.
         let claimed = std::mem::take(&mut *plugin.claimed.lock());
+        if plugin.bad_input.load(Ordering::Relaxed) {
+            return fail(&plugin.linker, &Error::malformed("no link with bitcode that is broken"));
+        }
         if claimed.is_empty() {
             return LDPS_OK;
         }

@@ -72,6 +72,9 @@ impl Options {
     /// A bad value, or an option that is not served yet. Options nobody knows are found out by
     /// libLLVM, later, but for words without a dash, which cannot be its options.
     pub fn add(&mut self, option: &str) -> Result<Option<String>> {
+        if Self::is_for_gcc(option) {
+            return Ok(None);
+        }
         if let Some((name, value)) = option.split_once('=') {
             let value = value.to_owned();
             match name {
@@ -106,6 +109,14 @@ impl Options {
             },
         }
         Ok(None)
+    }
+
+    /// What the gcc driver passes to its own plugin. mold has one plugin and gives it the options
+    /// of all; ld.bfd and ld.gold know whose they are.
+    fn is_for_gcc(option: &str) -> bool {
+        option.ends_with("/lto-wrapper")
+            || option.starts_with("-fresolution=")
+            || option.starts_with("-pass-through=")
     }
 
     fn unserved(&mut self, option: &str) -> Result<Option<String>> {
@@ -286,6 +297,16 @@ mod tests {
         assert!(options.config(false, None).data_sections);
         assert!(!options.config(true, None).function_sections);
         assert!(!options.config(true, None).data_sections);
+    }
+
+    #[test]
+    fn what_gcc_passes_to_its_own_plugin_is_not_ours() {
+        let options = parse(&[
+            "/usr/lib/gcc/x86_64-linux-gnu/12/lto-wrapper",
+            "-fresolution=/tmp/cc.res",
+            "-pass-through=-lgcc_s",
+        ]);
+        assert!(options.unwrap().config(false, None).llvm_options.is_empty());
     }
 
     #[test]

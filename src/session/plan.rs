@@ -10,6 +10,7 @@ use crate::bitcode::{Extent, Module, block_id, module_flag};
 use crate::config::{Config, RelocModel};
 use crate::engine::Producer;
 use crate::error::{Error, Result};
+use crate::ir::UnnamedAddr;
 use crate::resolution::{GlobalResolutions, Mention, Partition, SymbolResolution};
 use crate::surgery::Edits;
 use crate::surgery::prevailing::{self, Unit, Verdict};
@@ -189,7 +190,14 @@ fn module<'a>(
             }
             _ => {}
         }
-        *verdict = Some(Verdict { resolution: *resolution, internalize: only_here });
+        let unnamed_addr = global
+            .filter(|g| {
+                partition == Partition::Regular
+                    && g.is_prevailing_ir_symbol()
+                    && matches!(g.partition, Partition::Regular | Partition::External)
+            })
+            .map(|g| if g.unnamed_addr { UnnamedAddr::Global } else { UnnamedAddr::None });
+        *verdict = Some(Verdict { resolution: *resolution, internalize: only_here, unnamed_addr });
     }
     let unit = match partition {
         Partition::Regular => Unit::Regular,

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Edits, Fate};
 use crate::bitcode::{Constants, GlobalKind, GlobalValue, Module};
 use crate::error::{Error, Result};
-use crate::ir::{DllStorage, Linkage, SelectionKind, Visibility};
+use crate::ir::{DllStorage, Linkage, SelectionKind, UnnamedAddr, Visibility};
 use crate::resolution::SymbolResolution;
 
 /// What a module will be part of.
@@ -51,6 +51,9 @@ pub struct Verdict {
     /// Nothing outside of the module refers to it. Only read for [`Unit::Thin`], and only for
     /// what prevails.
     pub internalize: bool,
+    /// What the whole link knows of whether the address matters, for a definition that prevails
+    /// in [`Unit::Regular`]; LLVM's rule makes it global where every mention agrees, else none.
+    pub unnamed_addr: Option<UnnamedAddr>,
 }
 
 /// Makes the edits. `verdicts` has an entry for each global value, `None` for what the linker
@@ -140,6 +143,9 @@ impl Pass<'_, '_> {
         }
         if !res.prevailing {
             return self.discard(id, g);
+        }
+        if verdict.unnamed_addr.is_some() {
+            self.edits.global(id).unnamed_addr = verdict.unnamed_addr;
         }
         if res.linker_redefined {
             self.edits.global(id).linkage = Some(Linkage::WeakAny);

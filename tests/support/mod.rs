@@ -5,7 +5,6 @@
 
 #![allow(dead_code)] // each test uses some of it
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -150,9 +149,4 @@ pub fn checked(mut command: Command) -> String {
 
 fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()))
-}
-
-/// Whether a program can be started; tests of optional linkers ask.
-pub fn have(program: impl AsRef<OsStr>) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
 }
