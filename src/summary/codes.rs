@@ -4,8 +4,8 @@
 //! that `ModuleSummaryIndexBitcodeReader::parseEntireSummary` reads (LLVM 19 and 22), as the
 //! comments in the header leave fields out.
 
-/// The newest version of the summary block whose every record is known (LLVM 22).
-pub(super) const NEWEST_VERSION: u64 = 12;
+/// The newest version of the summary block whose every record is known (LLVM 23).
+pub(super) const NEWEST_VERSION: u64 = 13;
 
 /// Codes of a GLOBALVAL_SUMMARY block.
 #[allow(missing_docs)]
@@ -136,6 +136,8 @@ pub(super) mod since {
     pub(crate) const ALLOC_MIB_COUNT: u64 = 10;
     pub(crate) const GUID_WORDS: u64 = 11;
     pub(crate) const STACK_ID_WORDS: u64 = 12;
+    /// MemProf records stand behind their function (LLVM 23).
+    pub(crate) const MEMPROF_BEHIND: u64 = 13;
 }
 
 /// The layout that a version has.

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `read`, `read_block`, `codes` | from bitcode to a part |
+//! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
 //! | `index` | the index and its accessors |
 //! | `combine` | many parts to one index |
@@ -19,12 +20,19 @@ mod guid;
 mod index;
 mod read;
 mod read_block;
+mod records;
 mod side;
+mod strtab;
 mod types;
+mod write_combined;
 
 pub use codes::fs;
 pub use combine::IndexPart;
 pub use guid::{LocalSeparator, guid_of, guid_of_value};
 pub use index::{ModuleSummaryIndex, Summary};
 pub use read::{ReadOptions, read_and_combine, read_file, read_index, read_module};
+pub use records::Format;
 pub use types::*;
+pub use write_combined::{
+    CombinedWriter, Overrides, Selected, Selection, WriteOptions, group_by_module,
+};

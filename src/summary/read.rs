@@ -376,6 +376,13 @@ fn hash_names(
         if linkage.is_local() {
             batch.push(&[], name, id, &mut originals);
             local.push(id);
+        } else if record.flags.linkage().is_local() {
+            // Defined by module-level assembly: the IR only declares it.
+            let guid = guids.get(record.value as usize).copied().unwrap_or_default();
+            if let Some(original) = originals.get_mut(id as usize) {
+                *original = guid;
+            }
+            local.push(id);
         }
     }
     batch.finish(&mut originals);

@@ -144,6 +144,8 @@ struct Pending {
     callsites: Vec<CallsiteInfo>,
     allocs: Vec<AllocInfo>,
     context_ids: Vec<u64>,
+    /// From version 13 on, the function whose MemProf records may follow.
+    owner: Option<u32>,
 }
 
 /// Reads summary blocks into a part's tables.
@@ -175,6 +177,18 @@ struct State<'i> {
 
 const OBJECT: u8 = 1;
 const ALIAS: u8 = 2;
+
+impl State<'_> {
+    /// A MemProf record was read: it waits for its function, or follows it.
+    fn note_memprof(&mut self, f: &Fields<'_>) -> Result<()> {
+        if self.version < since::MEMPROF_BEHIND {
+            self.pending.any = true;
+        } else if self.pending.owner.is_none() {
+            return Err(f.error("follows no function"));
+        }
+        Ok(())
+    }
+}
 
 impl BlockParser<'_, '_> {
     /// Reads a block.
@@ -220,7 +234,10 @@ impl BlockParser<'_, '_> {
         };
         loop {
             match reader.next(&mut record)? {
-                Entry::End { .. } => return Ok(()),
+                Entry::End { .. } => {
+                    self.attach_memprof(&mut state.pending);
+                    return Ok(());
+                }
                 Entry::Record => self.record(&record, &mut state)?,
                 _ => {}
             }
@@ -332,9 +349,8 @@ impl BlockParser<'_, '_> {
             }
             fs::PERMODULE_CALLSITE_INFO | fs::COMBINED_CALLSITE_INFO => {
                 let site = self.callsite(&mut f, state, record.code)?;
-                state.pending.any = true;
                 state.pending.callsites.push(site);
-                Ok(())
+                state.note_memprof(&f)
             }
             fs::ALLOC_CONTEXT_IDS => {
                 state.pending.context_ids = paired(&mut f)?;
@@ -344,9 +360,8 @@ impl BlockParser<'_, '_> {
             | fs::COMBINED_ALLOC_INFO
             | fs::COMBINED_ALLOC_INFO_NO_CONTEXT => {
                 let alloc = self.alloc(&mut f, state, record.code)?;
-                state.pending.any = true;
                 state.pending.allocs.push(alloc);
-                Ok(())
+                state.note_memprof(&f)
             }
             fs::VERSION => Err(f.error("a second version")),
             // LLVM's readers ignore codes that they do not know, within versions that they do.
@@ -394,6 +409,7 @@ impl BlockParser<'_, '_> {
         size: u32,
         bits: u16,
     ) -> Result<u32> {
+        self.attach_memprof(&mut state.pending);
         let id = self.tables.records.len() as u32;
         let (Ok(refs_end), Ok(calls_end)) =
             (u32::try_from(self.tables.refs.len()), u32::try_from(self.tables.callees.len()))
@@ -463,6 +479,9 @@ impl BlockParser<'_, '_> {
         }
         if state.pending.any {
             self.attach(id, &mut state.pending);
+        }
+        if state.version >= since::MEMPROF_BEHIND {
+            state.pending.owner = Some(id);
         }
         Ok(())
     }
@@ -569,6 +588,20 @@ impl BlockParser<'_, '_> {
         extras.callsites.push(id, pending.callsites.drain(..));
         extras.allocs.push(id, pending.allocs.drain(..));
         pending.any = false;
+    }
+
+    /// Gives the last function the MemProf records that followed it.
+    fn attach_memprof(&mut self, pending: &mut Pending) {
+        let Some(owner) = pending.owner.take() else { return };
+        if pending.callsites.is_empty() && pending.allocs.is_empty() {
+            return;
+        }
+        if let Some(record) = self.tables.records.get_mut(owner as usize) {
+            record.bits |= Summary::HAS_EXTRAS;
+        }
+        let extras = self.tables.extras.get_or_insert_default();
+        extras.callsites.push(owner, pending.callsites.drain(..));
+        extras.allocs.push(owner, pending.allocs.drain(..));
     }
 
     /// `[n x (paramno, range, numcalls, numcalls x (paramno, callee, range))]`, a range being two

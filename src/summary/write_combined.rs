@@ -1,0 +1,582 @@
+//! The bitcode of a combined index: of all of it, or of what one distributed backend needs.
+//!
+//! In: an index, a [`Selection`] and what the thin link changed ([`Overrides`]). Out: a bitcode
+//! file that is byte for byte what `IndexBitcodeWriter` of LLVM writes.
+//!
+//! The file is a MODULE block of VERSION, MODULE_STRTAB (paths and hashes) and GLOBALVAL_SUMMARY,
+//! and a STRTAB. Values get ids in the order of writing: every summary takes the next, and where a
+//! value has several, the last stays. So ids have gaps, and byte identity needs the same.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::codes::{fs, mst};
+use super::guid::guid_of;
+use super::index::{ModuleSummaryIndex, Summary};
+use super::records::{
+    Defined, Definer, Format, Layout, WIDTH, emit, emit_plain, emit_stack_ids, emit_type_metadata,
+    emit_value_guid, value_guid_abbrev,
+};
+use super::strtab::StringTable;
+use super::types::*;
+use crate::bitcode::{BITCODE_MAGIC, block_id, module_code};
+use crate::bitstream::{Abbrev, Scalar, Tail, Writer};
+use crate::ir::Guid;
+
+/// A summary to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Which.
+    pub summary: SummaryId,
+    /// Whether only a declaration is to be imported.
+    pub as_declaration: bool,
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection<'s> {
+    /// Everything, as for the whole link.
+    All,
+    /// What one backend needs: the modules in the order of their paths, and for each its
+    /// summaries in the order of writing, by which values are numbered.
+    Modules(&'s [(ModuleId, Vec<Selected>)]),
+}
+
+/// What the thin link decided, by summary; where a table is missing, the index itself counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overrides<'o> {
+    /// The flags of every summary.
+    pub flags: Option<&'o [GvFlags]>,
+    /// The function flags of every summary; those of others than functions do not matter.
+    pub function_flags: Option<&'o [FunctionFlags]>,
+    /// The variable flags of every summary; those of others than variables do not matter.
+    pub variable_flags: Option<&'o [VariableFlags]>,
+    /// The index-wide flags.
+    pub index_flags: Option<IndexFlags>,
+}
+
+impl Overrides<'_> {
+    fn flags(&self, s: Summary<'_>) -> GvFlags {
+        self.flags.and_then(|all| all.get(s.id().index())).copied().unwrap_or(s.flags())
+    }
+
+    fn function_flags(&self, s: Summary<'_>) -> FunctionFlags {
+        let flags = self.function_flags.and_then(|all| all.get(s.id().index())).copied();
+        flags.unwrap_or(s.function_flags())
+    }
+
+    fn variable_flags(&self, s: Summary<'_>) -> VariableFlags {
+        let flags = self.variable_flags.and_then(|all| all.get(s.id().index())).copied();
+        flags.unwrap_or(s.variable_flags())
+    }
+}
+
+/// How to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Whose format.
+    pub format: Format,
+    /// Whether to add a table by which one function is found without reading the index, in a
+    /// block that LLVM's readers skip. LLVM writes none.
+    pub function_table: bool,
+}
+
+/// Writes indexes. Keep one per thread: it reuses its tables, which are as large as the index.
+pub struct CombinedWriter<'i> {
+    index: &'i ModuleSummaryIndex,
+    /// By value, its id in the file being written; 0 for none.
+    value_ids: Vec<u32>,
+    /// The values that have an id, in any order, some perhaps twice.
+    touched: Vec<u32>,
+}
+
+const FUNCTION: Layout = Layout::new(fs::COMBINED_PROFILE, &[8, 8, 6, 8, 4, 8, 4, 4, 4], true);
+const VARIABLE: Layout = Layout::new(fs::COMBINED_GLOBALVAR_INIT_REFS, &[8, 8, 6], true);
+const ALIAS: Layout = Layout::new(fs::COMBINED_ALIAS, &[8, 8, 6, 8], false);
+const CALLSITE: Layout = Layout::new(fs::COMBINED_CALLSITE_INFO, &[8, 4, 4], true);
+const ALLOC: Layout = Layout::new(fs::COMBINED_ALLOC_INFO, &[4, 4], true);
+/// LLVM 22 leaves contexts out of combined indexes by default.
+const ALLOC_NO_CONTEXT: Layout = Layout::new(fs::COMBINED_ALLOC_INFO_NO_CONTEXT, &[4, 4], true);
+
+/// The abbreviations of one file.
+struct Abbrevs {
+    function: Defined,
+    variable: Defined,
+    alias: Defined,
+    callsite: Defined,
+    alloc: Defined,
+}
+
+impl ModuleSummaryIndex {
+    /// The bitcode of the whole index.
+    pub fn to_bitcode(&self, options: &WriteOptions) -> Vec<u8> {
+        CombinedWriter::new(self).write(&Selection::All, &Overrides::default(), options)
+    }
+}
+
+/// A summary on its way out: whether it is written, or only its value numbered.
+#[derive(Clone, Copy)]
+struct Item<'i> {
+    summary: Summary<'i>,
+    numbered_only: bool,
+    as_declaration: bool,
+}
+
+impl<'i> CombinedWriter<'i> {
+    /// A writer of (parts of) this index.
+    pub fn new(index: &'i ModuleSummaryIndex) -> Self {
+        CombinedWriter { index, value_ids: vec![0; index.guids().len()], touched: Vec::new() }
+    }
+
+    /// The bitcode of what is selected.
+    pub fn write(
+        &mut self,
+        selection: &Selection<'_>,
+        overrides: &Overrides<'_>,
+        options: &WriteOptions,
+    ) -> Vec<u8> {
+        let stack_ids = self.number_values(selection, options.format);
+        let file = Task {
+            index: self.index,
+            value_ids: &self.value_ids,
+            values: &self.touched,
+            selection,
+            overrides,
+            options,
+            stack_ids: &stack_ids,
+        }
+        .write();
+        for value in self.touched.drain(..) {
+            if let Some(id) = self.value_ids.get_mut(value as usize) {
+                *id = 0;
+            }
+        }
+        file
+    }
+
+    /// Gives every value to be written its id, and collects the stack ids that are used, in the
+    /// order of their first use.
+    fn number_values(&mut self, selection: &Selection<'_>, format: Format) -> StackIds {
+        let mut stack_ids = StackIds::default();
+        let mut next = 0;
+        let (value_ids, touched) = (&mut self.value_ids, &mut self.touched);
+        let mut number = |value: ValueId| {
+            next += 1;
+            if let Some(id) = value_ids.get_mut(value.index()) {
+                if *id == 0 {
+                    touched.push(value.0);
+                }
+                *id = next;
+            }
+        };
+        for_each(self.index, selection, |item| {
+            number(item.summary.value());
+            if item.numbered_only {
+                return;
+            }
+            for site in item.summary.callsites() {
+                match site.callee {
+                    // Made for a missing tail call frame: the backend needs the callee's GUID.
+                    Some(callee) if site.stack_ids.is_empty() => number(callee),
+                    _ => stack_ids.use_all(self.index, &site.stack_ids),
+                }
+            }
+            if !format.has_words() {
+                for mib in item.summary.allocs().iter().flat_map(|a| &a.mibs) {
+                    stack_ids.use_all(self.index, &mib.stack_ids);
+                }
+            }
+        });
+        self.touched.sort_unstable();
+        stack_ids
+    }
+}
+
+/// Calls `f` for every summary to be written, in LLVM's order (`forEachSummary`): all by GUID and
+/// module, or a backend's by module, an alias followed by what it stands for.
+fn for_each<'i>(
+    index: &'i ModuleSummaryIndex,
+    selection: &Selection<'_>,
+    mut f: impl FnMut(Item<'i>),
+) {
+    match selection {
+        Selection::All => {
+            for &id in &index.copies {
+                if let Some(summary) = index.summary(id) {
+                    f(Item { summary, numbered_only: false, as_declaration: false });
+                }
+            }
+        }
+        Selection::Modules(modules) => {
+            for selected in modules.iter().flat_map(|(_, selected)| selected) {
+                let Some(summary) = index.summary(selected.summary) else { continue };
+                let as_declaration = selected.as_declaration;
+                f(Item { summary, numbered_only: false, as_declaration });
+                if let Some(summary) = summary.aliasee() {
+                    f(Item { summary, numbered_only: true, as_declaration: false });
+                }
+            }
+        }
+    }
+}
+
+/// The stack ids that a file uses, compacted.
+#[derive(Default)]
+struct StackIds {
+    ids: Vec<u64>,
+    /// From position in the index to position in the file.
+    places: HashMap<u32, u64>,
+}
+
+impl StackIds {
+    fn use_all(&mut self, index: &ModuleSummaryIndex, places: &[u32]) {
+        for &place in places {
+            let next = self.ids.len() as u64;
+            if *self.places.entry(place).or_insert(next) == next {
+                self.ids.push(index.stack_ids().get(place as usize).copied().unwrap_or(0));
+            }
+        }
+    }
+
+    fn place(&self, place: u32) -> u64 {
+        self.places.get(&place).copied().unwrap_or(0)
+    }
+}
+
+/// One file being written.
+struct Task<'t, 'i> {
+    index: &'i ModuleSummaryIndex,
+    value_ids: &'t [u32],
+    /// The values that have an id, sorted.
+    values: &'t [u32],
+    selection: &'t Selection<'t>,
+    overrides: &'t Overrides<'t>,
+    options: &'t WriteOptions,
+    stack_ids: &'t StackIds,
+}
+
+impl Task<'_, '_> {
+    fn value_id(&self, value: ValueId) -> Option<u64> {
+        self.value_ids.get(value.index()).filter(|&&id| id != 0).map(|&id| u64::from(id))
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(self.values.len() * 40 + 4096);
+        w.bytes(&BITCODE_MAGIC);
+        let block = w.begin_block(2, block_id::MODULE, 3);
+        w.record(3, module_code::VERSION, &[2]);
+        let modules = self.write_modules(&mut w);
+        let mut strtab = StringTable::default();
+        self.write_summaries(&mut w, &modules, &mut strtab);
+        w.end_block(block);
+        strtab.write(&mut w);
+        w.finish()
+    }
+
+    /// Writes paths and hashes; gives the id of each module in the file.
+    fn write_modules(&self, w: &mut Writer) -> Vec<u64> {
+        let order: Vec<ModuleId> = match self.selection {
+            Selection::All => {
+                let mut all: Vec<u32> = (0..self.index.modules().len() as u32).collect();
+                let path = |&id: &u32| self.index.module(ModuleId(id)).map(|m| &m.path);
+                all.sort_by(|a, b| path(a).cmp(&path(b)));
+                all.into_iter().map(ModuleId).collect()
+            }
+            Selection::Modules(modules) => modules.iter().map(|(id, _)| *id).collect(),
+        };
+        let mut ids = vec![0; self.index.modules().len()];
+        let block = w.begin_block(3, block_id::MODULE_STRTAB, 3);
+        let entry = |element| Abbrev {
+            scalars: vec![Scalar::Literal(u64::from(mst::ENTRY)), Scalar::Vbr(8)],
+            tail: Tail::Array(element),
+        };
+        let mut hash = vec![Scalar::Literal(u64::from(mst::HASH))];
+        hash.resize(6, Scalar::Fixed(32));
+        let hash = Abbrev { scalars: hash, tail: Tail::None };
+        let entries = [entry(Scalar::Fixed(8)), entry(Scalar::Fixed(7)), entry(Scalar::Char6)];
+        for abbrev in entries.iter().chain([&hash]) {
+            w.define_abbrev(3, abbrev);
+        }
+        let [eight, seven, char6] = &entries;
+        let mut fields = Vec::new();
+        for (number, module) in (0u64..).zip(order) {
+            let Some(info) = self.index.module(module) else { continue };
+            if let Some(id) = ids.get_mut(module.index()) {
+                *id = number;
+            }
+            let (id, abbrev) = match &*info.path {
+                path if path.iter().all(|&c| is_char6(c)) => (6, char6),
+                path if path.is_ascii() => (5, seven),
+                _ => (4, eight),
+            };
+            fields.clear();
+            fields.push(number);
+            fields.extend(info.path.iter().map(|&c| u64::from(c)));
+            w.abbreviated(3, id, abbrev, mst::ENTRY, &fields, None);
+            if info.hash.0.iter().any(|&word| word != 0) {
+                fields.clear();
+                fields.extend(info.hash.0.iter().map(|&word| u64::from(word)));
+                w.abbreviated(3, 7, &hash, mst::HASH, &fields, None);
+            }
+        }
+        w.end_block(block);
+        ids
+    }
+
+    fn write_summaries(&self, w: &mut Writer, modules: &[u64], strtab: &mut StringTable) {
+        let format = self.options.format;
+        let block = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, WIDTH);
+        emit_plain(w, fs::VERSION, &[format.version()]);
+        let flags = self.overrides.index_flags.unwrap_or(self.index.flags());
+        emit_plain(w, fs::FLAGS, &[flags.0]);
+
+        let mut definer = Definer::new();
+        let guid_abbrev = format.has_words().then(|| definer.raw(w, &value_guid_abbrev()));
+        for &value in self.values {
+            let id = self.value_ids.get(value as usize).copied().unwrap_or(0);
+            emit_value_guid(w, guid_abbrev, id, self.index.guid(ValueId(value)).0);
+        }
+        emit_stack_ids(w, &mut definer, format, &self.stack_ids.ids);
+        let alloc = if format.has_words() { &ALLOC_NO_CONTEXT } else { &ALLOC };
+        let abbrevs = Abbrevs {
+            function: definer.layout(w, &FUNCTION),
+            variable: definer.layout(w, &VARIABLE),
+            alias: definer.layout(w, &ALIAS),
+            callsite: definer.layout(w, &CALLSITE),
+            alloc: definer.layout(w, alloc),
+        };
+
+        let mut aliases = Vec::new();
+        let mut fields = Vec::new();
+        let mut types = BTreeSet::new();
+        for_each(self.index, self.selection, |item| {
+            if item.numbered_only {
+                return;
+            }
+            match item.summary.kind() {
+                // Readers want what aliases stand for first.
+                SummaryKind::Alias => aliases.push(item),
+                SummaryKind::Variable => {
+                    self.write_variable(w, &abbrevs, modules, item, &mut fields);
+                }
+                SummaryKind::Function => {
+                    self.write_function(w, &abbrevs, modules, item, &mut fields);
+                    add_type_ids(item.summary, &mut types);
+                }
+            }
+        });
+        for item in aliases {
+            let summary = item.summary;
+            self.head(item, modules, &mut fields);
+            fields.push(summary.aliasee_value().and_then(|v| self.value_id(v)).unwrap_or(0));
+            emit(w, abbrevs.alias, &fields);
+            self.write_original_name(w, summary);
+            if let Some(aliasee) = summary.aliasee() {
+                add_type_ids(aliasee, &mut types);
+            }
+        }
+        self.write_cfi_names(w, strtab);
+        for id in self.index.type_ids().iter().filter(|id| types.contains(&id.guid)) {
+            emit_plain(w, fs::TYPE_ID, &type_id_fields(id, strtab));
+        }
+        if self.index.block_count() != 0 {
+            emit_plain(w, fs::BLOCK_COUNT, &[self.index.block_count()]);
+        }
+        w.end_block(block);
+    }
+
+    /// Value, module and flags, with which all summaries begin.
+    fn head(&self, item: Item<'_>, modules: &[u64], fields: &mut Vec<u64>) {
+        let summary = item.summary;
+        let mut flags = self.overrides.flags(summary);
+        if item.as_declaration {
+            flags.set_import_as_declaration(true);
+        }
+        fields.clear();
+        fields.push(self.value_id(summary.value()).unwrap_or(0));
+        fields.push(modules.get(summary.module().index()).copied().unwrap_or(0));
+        fields.push(u64::from(flags.0) & GvFlags::KNOWN);
+    }
+
+    fn write_variable(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+        item: Item<'_>,
+        fields: &mut Vec<u64>,
+    ) {
+        // LLVM marks only functions and aliases as declarations.
+        self.head(Item { as_declaration: false, ..item }, modules, fields);
+        let flags = self.overrides.variable_flags(item.summary);
+        fields.push(u64::from(flags.0) & VariableFlags::KNOWN);
+        fields.extend(item.summary.refs().iter().filter_map(|r| self.value_id(r.value())));
+        emit(w, abbrevs.variable, fields);
+        self.write_original_name(w, item.summary);
+    }
+
+    fn write_function(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+        item: Item<'_>,
+        fields: &mut Vec<u64>,
+    ) {
+        let summary = item.summary;
+        emit_type_metadata(w, summary, &|value| self.value_id(value));
+        self.write_memprof(w, abbrevs, summary, fields);
+        self.head(item, modules, fields);
+        let flags = self.overrides.function_flags(summary);
+        let written = || summary.refs().iter().filter_map(|r| Some((r, self.value_id(r.value())?)));
+        // LLVM 22 no longer keeps entry counts, and writes zero.
+        let entry_count =
+            if self.options.format == Format::Llvm19 { summary.entry_count() } else { 0 };
+        fields.extend([
+            u64::from(summary.inst_count()),
+            u64::from(flags.0) & FunctionFlags::KNOWN,
+            entry_count,
+        ]);
+        let (mut count, mut read_only, mut write_only) = (0, 0, 0);
+        for (r, _) in written() {
+            count += 1;
+            read_only += u64::from(r.is_read_only());
+            write_only += u64::from(r.is_write_only());
+        }
+        fields.extend([count, read_only, write_only]);
+        fields.extend(written().map(|(_, id)| id));
+        for (callee, info) in summary.calls() {
+            if let Some(id) = self.value_id(callee) {
+                fields.extend([id, u64::from(info.0)]);
+            }
+        }
+        emit(w, abbrevs.function, fields);
+        self.write_original_name(w, summary);
+    }
+
+    fn write_memprof(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        summary: Summary<'_>,
+        fields: &mut Vec<u64>,
+    ) {
+        if summary.extras().is_none() {
+            return;
+        }
+        for site in summary.callsites() {
+            fields.clear();
+            fields.extend([
+                site.callee.and_then(|callee| self.value_id(callee)).unwrap_or(0),
+                site.stack_ids.len() as u64,
+                site.clones.len() as u64,
+            ]);
+            fields.extend(site.stack_ids.iter().map(|&id| self.stack_ids.place(id)));
+            fields.extend(site.clones.iter().map(|&clone| u64::from(clone)));
+            emit(w, abbrevs.callsite, fields);
+        }
+        for alloc in summary.allocs() {
+            fields.clear();
+            fields.extend([alloc.mibs.len() as u64, alloc.versions.len() as u64]);
+            for mib in &alloc.mibs {
+                fields.push(u64::from(mib.alloc_type));
+                if !self.options.format.has_words() {
+                    fields.push(mib.stack_ids.len() as u64);
+                    fields.extend(mib.stack_ids.iter().map(|&id| self.stack_ids.place(id)));
+                }
+            }
+            fields.extend(alloc.versions.iter().map(|&version| u64::from(version)));
+            emit(w, abbrevs.alloc, fields);
+        }
+    }
+
+    /// A local value's original name follows its summary; backends do not need it.
+    fn write_original_name(&self, w: &mut Writer, summary: Summary<'_>) {
+        if *self.selection == Selection::All && self.overrides.flags(summary).linkage().is_local() {
+            let name = summary.original_name().unwrap_or_default();
+            emit_plain(w, fs::COMBINED_ORIGINAL_NAME, &[name.0]);
+        }
+    }
+
+    /// CFI functions among the values that are written or referred to.
+    fn write_cfi_names(&self, w: &mut Writer, strtab: &mut StringTable) {
+        let lists = [
+            (fs::CFI_FUNCTION_DEFS, self.index.cfi_function_defs()),
+            (fs::CFI_FUNCTION_DECLS, self.index.cfi_function_decls()),
+        ];
+        if lists.iter().all(|(_, names)| names.is_empty()) {
+            return;
+        }
+        let mut known: BTreeSet<Guid> = BTreeSet::new();
+        for_each(self.index, self.selection, |item| {
+            known.insert(item.summary.guid());
+            known.extend(item.summary.refs().iter().map(|r| self.index.guid(r.value())));
+        });
+        for (code, names) in lists {
+            let mut fields = Vec::new();
+            for name in names {
+                let plain = name.strip_prefix(b"\x01").unwrap_or(name);
+                if known.contains(&guid_of(plain)) {
+                    fields.extend([strtab.add(name), name.len() as u64]);
+                }
+            }
+            if !fields.is_empty() {
+                emit_plain(w, code, &fields);
+            }
+        }
+    }
+}
+
+/// The type identifiers that a function's type tests and virtual calls mention.
+fn add_type_ids(summary: Summary<'_>, types: &mut BTreeSet<Guid>) {
+    if summary.extras().is_none() {
+        return;
+    }
+    types.extend(summary.type_tests());
+    types.extend(summary.type_test_assume_vcalls().iter().map(|f| f.guid));
+    types.extend(summary.type_checked_load_vcalls().iter().map(|f| f.guid));
+    types.extend(summary.type_test_assume_const_vcalls().iter().map(|c| c.function.guid));
+    types.extend(summary.type_checked_load_const_vcalls().iter().map(|c| c.function.guid));
+}
+
+fn type_id_fields(id: &TypeIdSummary, strtab: &mut StringTable) -> Vec<u64> {
+    let t = &id.type_test;
+    let mut fields = vec![strtab.add(&id.name), id.name.len() as u64];
+    fields.extend([
+        t.kind,
+        t.size_m1_bit_width,
+        t.align_log2,
+        t.size_m1,
+        t.bit_mask,
+        t.inline_bits,
+    ]);
+    for (offset, resolution) in &id.devirtualization {
+        let name = &resolution.single_impl_name;
+        fields.extend([*offset, resolution.kind, strtab.add(name), name.len() as u64]);
+        fields.push(resolution.by_arg.len() as u64);
+        for (args, by_arg) in &resolution.by_arg {
+            fields.push(args.len() as u64);
+            fields.extend(args);
+            fields.extend([by_arg.kind, by_arg.info, by_arg.byte, by_arg.bit]);
+        }
+    }
+    fields
+}
+
+fn is_char6(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || c == b'.' || c == b'_'
+}
+
+/// Groups summaries by module in the order of paths, as [`Selection::Modules`] wants them. The
+/// order within a module stays.
+pub fn group_by_module(
+    index: &ModuleSummaryIndex,
+    summaries: impl IntoIterator<Item = Selected>,
+) -> Vec<(ModuleId, Vec<Selected>)> {
+    let mut groups: BTreeMap<(&[u8], u32), Vec<Selected>> = BTreeMap::new();
+    for selected in summaries {
+        let Some(summary) = index.summary(selected.summary) else { continue };
+        let Some(info) = index.module(summary.module()) else { continue };
+        groups.entry((&info.path, summary.module().0)).or_default().push(selected);
+    }
+    groups.into_iter().map(|((_, id), selected)| (ModuleId(id), selected)).collect()
+}
