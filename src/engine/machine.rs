@@ -419,7 +419,7 @@ impl Machine {
         result
     }
 
-    fn passes(&mut self, pipeline: &str, options: PassOptions) -> Result<()> {
+    fn passes(&self, pipeline: &str, options: PassOptions) -> Result<()> {
         let (config, _, module) = self.configured()?;
         let text = c_string(pipeline)?;
         let machine = self.target_machine(&config, module, false)?;

@@ -54,6 +54,11 @@ impl Engine {
         &self.0.library
     }
 
+    /// LLVM's major version, by which some of its front ends' defaults differ.
+    pub fn llvm_major(&self) -> u32 {
+        self.0.library.version.major
+    }
+
     /// The version that the loaded library itself reports, "22.1.8"; where it cannot say (before
     /// LLVM 16), the one in its name.
     pub fn llvm_version(&self) -> &str {
@@ -185,6 +190,11 @@ impl Lease {
         self.done(&Request::Reset, None)?;
         self.clean = true;
         Ok(())
+    }
+
+    /// The major version of this lease's LLVM.
+    pub fn llvm_major(&self) -> u32 {
+        self.engine.library.version.major
     }
 
     /// What LLVM's diagnostic handler received since the last call, in order.

@@ -17,7 +17,7 @@ use super::protocol::{Answer, Reply, Request};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
 use std::cell::RefCell;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -52,12 +52,12 @@ pub(super) fn serve(socket: &UnixStream, in_process: bool) -> Result<()> {
             in_process,
         });
     });
-    let result = converse(socket, &diagnostics);
+    let result = converse(socket, in_process, &diagnostics);
     CONVERSATION.with(|conversation| conversation.borrow_mut().take());
     result
 }
 
-fn converse(socket: &UnixStream, diagnostics: &Diagnostics) -> Result<()> {
+fn converse(socket: &UnixStream, in_process: bool, diagnostics: &Diagnostics) -> Result<()> {
     let mut machine = None;
     while let Some((body, bulk)) = receive(socket)? {
         diagnostics.borrow_mut().clear();
@@ -65,6 +65,9 @@ fn converse(socket: &UnixStream, diagnostics: &Diagnostics) -> Result<()> {
         let result = Request::decode(&body).and_then(|request| match (&request, &mut machine) {
             (Request::Hello { library, named, cl_opts, .. }, None) => {
                 let named = (named.major, named.minor, named.patch);
+                if in_process {
+                    stay_loaded();
+                }
                 let api = load(Path::new(library), named)?;
                 clopt::apply(&api, cl_opts)?;
                 let (major, minor, patch) = api.version;
@@ -103,6 +106,21 @@ fn load(path: &Path, named: (u32, u32, u32)) -> Result<Arc<Api>> {
     unsafe { (api.f.LLVMInstallFatalErrorHandler)(Some(fatal_error)) };
     loaded.push((path.to_path_buf(), api.clone()));
     Ok(api)
+}
+
+/// Keeps this library mapped until the process ends: libLLVM, which is never unloaded, is about to
+/// keep pointers to functions of ours.
+fn stay_loaded() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = super::worker::own_path();
+    let Some(path) = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()) else {
+        return;
+    };
+    // SAFETY: a C string. Nothing is loaded that is not there; where this code is part of a
+    // program, which cannot be unloaded anyway, the call fails and changes nothing.
+    unsafe {
+        libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+    }
 }
 
 /// LLVM's `report_fatal_error`.

@@ -26,6 +26,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 /// How much of a dead worker's last words an error repeats, in bytes.
 const TAIL: usize = 1000;
@@ -37,8 +38,15 @@ pub(super) struct Connection {
 }
 
 enum Peer {
-    Process { child: Child, errors: File },
-    Thread,
+    Process {
+        child: Child,
+        errors: File,
+    },
+    /// Joined when the conversation ends, so that this library may be unloaded; `None`: it sleeps
+    /// for ever after a fatal error.
+    Thread {
+        handle: Option<JoinHandle<()>>,
+    },
 }
 
 impl Connection {
@@ -70,7 +78,7 @@ impl Connection {
 
     fn start_thread() -> Result<Connection> {
         let (socket, theirs) = socket_pair()?;
-        std::thread::Builder::new()
+        let handle = std::thread::Builder::new()
             .name("lto-engine".to_string())
             .stack_size(STACK)
             .spawn(move || {
@@ -78,7 +86,7 @@ impl Connection {
                 let _ = serve(&theirs, true);
             })
             .map_err(|error| Error::io("starting a thread for LLVM", &error))?;
-        Ok(Connection { socket, peer: Peer::Thread })
+        Ok(Connection { socket, peer: Peer::Thread { handle: Some(handle) } })
     }
 
     fn start_process(program: &Path) -> Result<Connection> {
@@ -115,22 +123,15 @@ impl Connection {
             Ok(Some((body, bulk))) => {
                 let reply = Reply::decode(&body)
                     .map_err(|error| error.context("the worker's answer makes no sense"))?;
-                self.pass_on_errors();
+                match &mut self.peer {
+                    Peer::Process { errors, .. } => pass_on(errors),
+                    Peer::Thread { handle } if reply.fatal => *handle = None,
+                    Peer::Thread { .. } => {}
+                }
                 Ok((reply, bulk))
             }
             Ok(None) => Err(self.post_mortem(request, None)),
             Err(error) => Err(self.post_mortem(request, Some(error))),
-        }
-    }
-
-    /// Shows the user what LLVM printed, and forgets it.
-    fn pass_on_errors(&self) {
-        if let Peer::Process { errors, .. } = &self.peer {
-            let text = read_all(errors);
-            if !text.is_empty() {
-                let _ = errors.set_len(0);
-                let _ = io::stderr().write_all(&text);
-            }
         }
     }
 
@@ -173,12 +174,29 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Peer::Process { child, .. } = &mut self.peer {
-            // It holds nothing that would need an orderly end.
-            let _ = child.kill();
-            let _ = child.wait();
+        match &mut self.peer {
+            Peer::Process { child, .. } => {
+                // It holds nothing that would need an orderly end.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Peer::Thread { handle } => {
+                // It ends when it sees the socket closed.
+                let _ = self.socket.shutdown(std::net::Shutdown::Both);
+                if let Some(handle) = handle.take() {
+                    let _ = handle.join();
+                }
+            }
         }
-        // A thread ends by itself when it sees the socket closed.
+    }
+}
+
+/// Shows the user what LLVM printed, and forgets it.
+fn pass_on(errors: &File) {
+    let text = read_all(errors);
+    if !text.is_empty() {
+        let _ = errors.set_len(0);
+        let _ = io::stderr().write_all(&text);
     }
 }
 
@@ -258,7 +276,7 @@ fn worker_program(config: &EngineConfig) -> Result<Option<PathBuf>> {
 }
 
 /// The file that this code was loaded from.
-fn own_path() -> Option<PathBuf> {
+pub(super) fn own_path() -> Option<PathBuf> {
     // SAFETY: all-zero is a valid Dl_info; dladdr fills it for an address of ours, and its strings
     // live as long as the file is loaded.
     unsafe {

@@ -289,7 +289,8 @@ impl Work {
             code_model: None,
             flags_steer_optimizer: false,
             function_sections: false,
-            data_sections: true,
+            // `LTOCodeGenerator` switches it on from LLVM 16 on.
+            data_sections: self.lease.llvm_major() > 15,
             use_init_array: true,
             emit_addrsig: false,
         };
