@@ -14,6 +14,7 @@
 //! | [`resolution`] | what the linker said of each symbol |
 //! | [`thinlink`] | the decisions of a ThinLTO link |
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
+//! | [`cgdata`] | codegen data of a whole program, for a second round of code generation |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
 //!
 //! [`registry`] keeps what the handles of the C interfaces stand for.
@@ -35,6 +36,9 @@ pub mod bitcode;
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitstream;
 pub mod capi;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
+pub mod cgdata;
 pub mod config;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
