@@ -1,0 +1,334 @@
+//! The C contract, proven by C: builds each program of capi-tests with the system's compiler and
+//! runs it on the library that cargo built. A program returns 0 if all it checks holds.
+//!
+//! Inputs are made by the newest clang there is, and code by the libLLVM beside it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The shared library that cargo built along with this test.
+fn library() -> PathBuf {
+    std::env::current_exe().unwrap().with_file_name("libLTO.so")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder for what the tests make.
+fn scratch() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    })
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{}\n{err}", output.status);
+    output
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The newest clang, and its version.
+fn clang() -> (&'static str, u32) {
+    static FOUND: OnceLock<(String, u32)> = OnceLock::new();
+    let (program, version) = FOUND.get_or_init(|| {
+        (14..=40)
+            .rev()
+            .map(|version| (format!("clang-{version}"), version))
+            .find(|(clang, _)| Command::new(clang).arg("--version").output().is_ok())
+            .expect("these tests need a clang-14 or newer to make their inputs")
+    });
+    (program, *version)
+}
+
+/// Bitcode of a file of capi-tests/inputs, compiled with `flags`.
+fn bitcode(input: &str, name: &str, flags: &[&str]) -> PathBuf {
+    let output = scratch().join(name);
+    let source = root().join("capi-tests/inputs").join(input);
+    let mut command = Command::new(clang().0);
+    // A file of its own for each test that makes it, so that none reads what another writes.
+    let unique = output.with_extension(format!("{:?}.tmp", std::thread::current().id()));
+    command.args(["-O1", "-flto", "-c"]).args(flags).arg(source).arg("-o").arg(&unique);
+    run(&mut command);
+    std::fs::rename(unique, &output).unwrap();
+    output
+}
+
+/// Builds a program of capi-tests against the headers in `include`.
+fn build(program: &str, include: &Path, name: &str) -> PathBuf {
+    let output = scratch().join(name);
+    let mut command = match program.ends_with(".cpp") {
+        true => Command::new("c++"),
+        false => Command::new("cc"),
+    };
+    if program.ends_with(".cpp") {
+        command.arg("-std=c++11");
+    } else {
+        command.arg("-std=gnu11");
+    }
+    command.args(["-Wall", "-Wextra", "-Werror", "-O1", "-g", "-I", text(include)]);
+    command.arg(root().join("capi-tests").join(program)).arg("-o").arg(&output);
+    run(command.args(["-ldl", "-lpthread"]));
+    output
+}
+
+fn include() -> PathBuf {
+    root().join("include")
+}
+
+/// The libLLVM that belongs to the clang that made the inputs.
+fn libllvm() -> Option<PathBuf> {
+    let path = PathBuf::from(format!("/usr/lib/llvm-{}/lib/libLLVM.so", clang().1));
+    path.exists().then_some(path)
+}
+
+/// A command that runs a built program on our library.
+fn on_ours(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg(library()).env("LTO_WORKER", env!("CARGO_BIN_EXE_lto-worker"));
+    if let Some(libllvm) = libllvm() {
+        command.env("LTO_LLVM", libllvm);
+    }
+    command
+}
+
+/// Builds a program and runs it on our library with a module for this machine.
+fn check(program: &str, name: &str) {
+    let module = bitcode("program.c", &format!("{name}.bc"), &[]);
+    let program = build(program, &include(), name);
+    run(on_ours(&program).arg(&module));
+    // The same without worker processes.
+    run(on_ours(&program).arg(&module).env("LTO_ENGINE", "in-process"));
+}
+
+#[test]
+fn wrong_arguments_are_errors() {
+    check("arguments.c", "arguments");
+}
+
+#[test]
+fn strings_and_objects_outlive_what_they_must() {
+    check("lifetimes.c", "lifetimes");
+}
+
+#[test]
+fn threads_have_their_own_errors() {
+    check("threads.c", "threads");
+}
+
+#[test]
+fn unloading_leaves_nothing_behind() {
+    check("reload.c", "reload");
+}
+
+#[test]
+fn handlers_may_throw() {
+    check("throwing.cpp", "throwing");
+}
+
+struct Mac {
+    target: &'static str,
+    prefix: &'static str,
+    triple: &'static str,
+    cpu: &'static str,
+    subtype: &'static str,
+}
+
+const MACS: [Mac; 2] = [
+    Mac {
+        target: "x86_64-apple-macosx11",
+        prefix: "x86_64-",
+        triple: "x86_64-apple-macosx",
+        cpu: "0x1000007",
+        subtype: "3",
+    },
+    Mac {
+        target: "arm64-apple-macosx11",
+        prefix: "arm64-",
+        triple: "arm64-apple-macosx",
+        cpu: "0x100000c",
+        subtype: "0",
+    },
+];
+
+#[test]
+fn ld64_calls() {
+    let program = build("ld64.c", &include(), "ld64");
+    for mac in MACS {
+        let name = |what: &str| format!("ld64-{}{what}", mac.prefix);
+        let main = bitcode("macos_main.c", &name("main.o"), &["-target", mac.target]);
+        let other = bitcode("macos_other.c", &name("other.o"), &["-target", mac.target]);
+        let damaged = scratch().join(name("damaged.o"));
+        let bytes = std::fs::read(&main).unwrap();
+        std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+        let output = scratch().join(name("out.o"));
+        run(on_ours(&program)
+            .args([mac.prefix, mac.triple, mac.cpu])
+            .args([&main, &other, &damaged, &output]));
+        // What nobody outside needs is gone, what they do need is not.
+        let bytes = std::fs::read(&output).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        use object::{Object, ObjectSymbol};
+        let globals: Vec<&str> = file
+            .symbols()
+            .filter(|symbol| symbol.is_definition() && symbol.is_global())
+            .map(|symbol| symbol.name().unwrap())
+            .collect();
+        assert_eq!(globals, ["_main"], "{}", mac.target);
+        assert!(!bytes.windows(6).any(|at| at == b"unused"), "{}", mac.target);
+    }
+}
+
+#[test]
+fn cctools_calls() {
+    let program = build("cctools.c", &include(), "cctools");
+    for mac in MACS {
+        let name = format!("cctools-{}other.o", mac.prefix);
+        let module = bitcode("macos_other.c", &name, &["-target", mac.target]);
+        run(on_ours(&program).args([mac.cpu, mac.subtype]).arg(module).args([
+            "_helper",
+            "_weak_one",
+            "_hidden_one",
+            "_data_one",
+            "_constant_one",
+        ]));
+    }
+}
+
+/// LLVM's header and library of the version whose interface ours is.
+const LLVM_HEADERS: &str = "/usr/lib/llvm-22/include";
+const LLVM_LIBRARY: &str = "/usr/lib/llvm-22/lib/libLTO.so";
+
+#[test]
+fn both_headers_go_with_both_libraries() {
+    let module = bitcode("program.c", "compat.bc", &["-flto=thin"]);
+    let libraries = bitcode("library.c", "compat-library.bc", &["-target", "x86_64-linux-gnu"]);
+    let ours = build("compat.c", &include(), "compat-ours");
+    let mut printed = Vec::new();
+    let mut programs = vec![ours];
+    if Path::new(LLVM_HEADERS).join("llvm-c/lto.h").exists() {
+        programs.push(build("compat.c", Path::new(LLVM_HEADERS), "compat-llvm"));
+    }
+    for (at, program) in programs.iter().enumerate() {
+        for (input, what) in [(&module, "program"), (&libraries, "library")] {
+            let object = scratch().join(format!("compat-{at}-{what}-ours.o"));
+            let output = run(on_ours(program).arg(input).arg(&object));
+            printed.push((what, output.stdout, std::fs::read(&object).unwrap()));
+            if Path::new(LLVM_LIBRARY).exists() && clang().1 <= 22 {
+                let object = scratch().join(format!("compat-{at}-{what}-llvm.o"));
+                let mut command = Command::new(program);
+                let output = run(command.arg(LLVM_LIBRARY).arg(input).arg(&object));
+                printed.push((what, output.stdout, std::fs::read(&object).unwrap()));
+            }
+        }
+    }
+    for (what, stdout, object) in &printed {
+        let first = printed.iter().find(|(other, ..)| other == what).unwrap();
+        assert_eq!(String::from_utf8_lossy(stdout), String::from_utf8_lossy(&first.1));
+        // The objects are the same bytes where both used LLVM 22.
+        assert!(clang().1 != 22 || *object == first.2, "the objects of {what} differ");
+    }
+    let library = printed.iter().find(|(what, ..)| *what == "library").unwrap();
+    let library = String::from_utf8_lossy(&library.1);
+    assert!(library.contains("library m\n") && library.contains("library pthread\n"), "{library}");
+}
+
+#[test]
+fn the_runtime_symbols_are_those_of_llvm() {
+    let program = build("runtime_symbols.c", &include(), "runtime_symbols");
+    let ours = run(&mut on_ours(&program));
+    let ours: Vec<&str> = std::str::from_utf8(&ours.stdout).unwrap().lines().collect();
+    assert_eq!(ours.len(), 456);
+    for name in ["memcpy", "__divti3", "__atomic_load_8"] {
+        assert!(ours.contains(&name), "{name}");
+    }
+    // LLVM 14 returns a static table too; later ones return memory that is freed already.
+    let old = "/usr/lib/llvm-14/lib/libLTO.so";
+    if Path::new(old).exists() {
+        let theirs = run(Command::new(&program).arg(old));
+        for name in std::str::from_utf8(&theirs.stdout).unwrap().lines() {
+            assert!(ours.contains(&name), "{name}");
+        }
+    }
+}
+
+/// The object is linked by the system's compiler, and the program does what it did without LTO.
+#[test]
+fn objects_make_programs() {
+    let drive = build("drive.c", &include(), "drive");
+    let module = bitcode("program.c", "drive.bc", &[]);
+    for (at, flags) in [
+        &["-r", "1"][..],
+        &["-r", "0"],
+        &["-s", "-d", "-O0"],
+        &["-f", "-D", "-O3 -function-sections"],
+        &["-n"],
+        &["-i", "-d", "-mattr=+sse3"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let object = scratch().join(format!("drive-{at}.o"));
+        let program = scratch().join(format!("drive-{at}"));
+        let mut command = on_ours(&drive);
+        run(command.args(["-p", "main"]).args(flags).arg(&module).arg("-o").arg(&object));
+        let mut cc = Command::new("cc");
+        cc.arg(if flags.contains(&"0") { "-no-pie" } else { "-pie" });
+        run(cc.arg(&object).arg("-o").arg(&program));
+        let output = run(&mut Command::new(&program));
+        assert_eq!(output.stdout, b"24\n", "{flags:?}");
+    }
+}
+
+/// Everything that LLVM's libLTO and ours say of the same modules.
+#[test]
+fn symbols_are_those_of_llvm() {
+    if !Path::new(LLVM_LIBRARY).exists() || clang().1 > 22 {
+        return;
+    }
+    let program = build("symbols.c", &include(), "symbols");
+    let mut inputs = Vec::new();
+    for (at, target) in [
+        "x86_64-linux-gnu",
+        "aarch64-linux-gnu",
+        "arm64-apple-macosx11",
+        "x86_64-apple-macosx11",
+        "armv7-apple-ios7",
+        "x86_64-pc-windows-msvc",
+        "i686-pc-windows-msvc",
+        "riscv64-linux-gnu",
+    ]
+    .iter()
+    .enumerate()
+    {
+        for source in ["macos_main.c", "macos_other.c", "library.c", "program.c"] {
+            // The program's constructor attribute and printf are for every target.
+            let flags = ["-target", target, "-ffreestanding", "-w"];
+            inputs.push(bitcode(source, &format!("symbols-{at}-{source}.bc"), &flags));
+            let thin = ["-target", target, "-ffreestanding", "-w", "-flto=thin", "-g"];
+            inputs.push(bitcode(source, &format!("symbols-{at}-{source}.thin.bc"), &thin));
+        }
+    }
+    for flags in [&[][..], &["-m"]] {
+        let ours = run(on_ours(&program).args(flags).args(&inputs));
+        let theirs = run(Command::new(&program).arg(LLVM_LIBRARY).args(flags).args(&inputs));
+        let (ours, theirs) =
+            (String::from_utf8_lossy(&ours.stdout), String::from_utf8_lossy(&theirs.stdout));
+        for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+            // LLVM reads no metadata in a local context and so knows no options there; we do.
+            let unknown = flags.is_empty() && theirs == "  linkeropts";
+            assert!(ours == theirs || unknown && ours.starts_with(theirs), "{ours} | {theirs}");
+        }
+        assert_eq!(ours.lines().count(), theirs.lines().count());
+        assert!(ours.lines().count() > 10 * inputs.len() / 2);
+    }
+}
