@@ -123,8 +123,9 @@ impl ModuleObject {
     }
 
     pub fn symbol_name(&self, index: c_uint) -> Result<*const c_char> {
-        let name = self.module.symbol_name(index as usize);
-        name.map(CStr::as_ptr).ok_or_else(|| no_such("symbol", index, self.symbol_count()))
+        let name = self.module.symbol_name_with_nul(index as usize);
+        name.map(|name| name.as_ptr().cast())
+            .ok_or_else(|| no_such("symbol", index, self.symbol_count()))
     }
 
     pub fn symbol_attributes(&self, index: c_uint) -> Result<c_uint> {

@@ -130,6 +130,14 @@ impl LtoModule {
         self.entries.get(index).map(|e| self.name(e))
     }
 
+    /// The name of a symbol with its NUL, without a look at the bytes between; None past the end.
+    #[inline]
+    pub fn symbol_name_with_nul(&self, index: usize) -> Option<&[u8]> {
+        let e = self.entries.get(index)?;
+        let start = e.name as usize;
+        self.names.get(start..start + e.len as usize + 1)
+    }
+
     /// The attributes of a symbol, bits of [`attribute`]; None past the end.
     pub fn symbol_attributes(&self, index: usize) -> Option<u32> {
         self.entries.get(index).map(|e| e.attributes)
