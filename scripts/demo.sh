@@ -77,10 +77,10 @@ gone=$(comm -23 <(echo "$plain") <(echo "$lto"))
 [ -n "$plain" ] || die "the plain program has no function of the other crates to begin with"
 [ -n "$gone" ] || die "every function of the other crates is still there"
 grep -q '^scan::next_word$' <<<"$gone" || die "scan::next_word was not inlined into app"
-say "functions that crates" "scan and tally have in the plain program"
-sed 's/^/                             /' <<<"$plain"
-say "gone after LTO" "inlined into their callers in crate app"
-sed 's/^/                             /' <<<"$gone"
+echo "  Functions of the crates scan and tally in the plain program, called from the crate app:"
+sed 's/^/      /' <<<"$plain"
+echo "  Of these gone after LTO, inlined into their caller in another crate:"
+sed 's/^/      /' <<<"$gone"
 
 # --- C and Rust ----------------------------------------------------------------------------------
 
@@ -128,11 +128,11 @@ code=$(instructions "$work/mixed-lto" mixed::rust_caller)
 [ "$(calls "$work/mixed-lto" mixed::rust_caller)" = 0 ] || die "mixed::rust_caller still calls"
 has "$work/mixed-plain" weigh || die "the plain program has no weigh"
 ! has "$work/mixed-lto" weigh || die "weigh is still there"
-say "C inside Rust" "mixed::rust_caller calls the C function weigh for each value in the plain program;"
-say "" "with LTO it has no call and weigh is gone. The end of its $(wc -l <<<"$code") instructions now:"
-tail -n 12 <<<"$code" | cut -f2- | sed 's/^/                             /'
+echo "  In the plain program mixed::rust_caller calls the C function weigh for each value. With LTO it has"
+echo "  no call, and weigh is gone from the program. The end of its $(wc -l <<<"$code") instructions now:"
+tail -n 12 <<<"$code" | cut -f2- | sed 's/^/      /'
 
 # From C into Rust.
 has "$work/mixed-plain" rust_limit || die "the plain program has no rust_limit"
 ! has "$work/mixed-lto" rust_limit || die "rust_limit is still there"
-say "Rust inside C" "the Rust function rust_limit, which C calls, is gone as well: inlined into weigh_all"
+echo "  The Rust function rust_limit, which the C function weigh_all calls, is gone as well."

@@ -68,6 +68,10 @@ pub struct Config {
     pub output: OutputKind,
     /// How many modules to compile at once; unset, one for each processor.
     pub jobs: Option<usize>,
+    /// Whether modules with a ThinLTO summary take part in regular LTO as well: LLVM's
+    /// `LTOK_UnifiedRegular`. LLVM wants such modules compiled with `-funified-lto`; here any will
+    /// do, since rustc has no such option.
+    pub unified_regular: bool,
     /// Whether regular LTO makes an object even where no module takes part in it.
     pub always_emit_regular_lto_object: bool,
     /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
@@ -93,6 +97,7 @@ impl Default for Config {
             data_sections: false,
             output: OutputKind::Objects,
             jobs: None,
+            unified_regular: false,
             always_emit_regular_lto_object: false,
             save_temps: None,
             llvm_options: Vec::new(),

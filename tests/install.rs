@@ -142,3 +142,39 @@ fn a_program_builds_against_the_installed_tree() {
     let left: Vec<String> = tree(&prefix).into_iter().filter(|path| path.contains("LTO")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// Copies of the system's nm, ar and ranlib, put beside the installed library, handle bitcode without
+/// a flag.
+#[test]
+fn installed_beside_binutils_nm_and_ar_read_bitcode() {
+    let prefix = scratch("binutils");
+    let variables = [format!("PREFIX={}", prefix.display()), "BFDPLUGINDIR=none".to_owned()];
+    make("install", &variables);
+
+    let bin = prefix.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    for tool in ["nm", "ar", "ranlib"] {
+        let system = run(Command::new("sh").arg("-c").arg(format!("command -v {tool}")));
+        fs::copy(system.trim(), bin.join(tool)).unwrap();
+    }
+    let (unit, object) = (prefix.join("unit.c"), prefix.join("unit.o"));
+    fs::write(&unit, "int counter = 3; extern int other(void); int twice(void) { return 2 * other() + counter; }\n").unwrap();
+    run(Command::new("clang-22").args(["-c", "-O1", "-flto"]).arg(&unit).arg("-o").arg(&object));
+    let listed = run(Command::new(bin.join("nm")).arg(&object));
+    // The letter of data depends on whether binutils takes the kind of a symbol from a plugin.
+    let mut symbols: Vec<(&str, bool)> = listed
+        .lines()
+        .filter_map(|line| line.trim_start_matches(['0', ' ']).split_once(' '))
+        .map(|(letter, name)| (name, letter != "U"))
+        .collect();
+    symbols.sort();
+    assert_eq!(symbols, [("counter", true), ("other", false), ("twice", true)], "{listed}");
+
+    let archive = prefix.join("unit.a");
+    run(Command::new(bin.join("ar")).arg("rc").arg(&archive).arg(&object));
+    run(Command::new(bin.join("ranlib")).arg(&archive));
+    let index = run(Command::new(bin.join("nm")).arg("-s").arg(&archive));
+    for symbol in ["counter in unit.o", "twice in unit.o"] {
+        assert!(index.contains(symbol), "no {symbol} in the archive's index:\n{index}");
+    }
+}

@@ -22,6 +22,9 @@ pub struct Options {
     data_sections: Option<bool>,
     /// `obj-path=`: where to leave the objects; the first has this name, others a number behind.
     pub obj_path: Option<String>,
+    /// `unifiedlto`, and whether `thinlto` was said: together they choose the mode.
+    unified: bool,
+    thin: bool,
     /// `save-temps`.
     pub save_temps: bool,
     /// `extra-library-path=`: told to the linker once the objects are there.
@@ -40,7 +43,6 @@ enum Unserved {
 
 /// LLVM's words, without value or up to and with the `=`.
 const UNSERVED: &[(&str, Unserved)] = &[
-    ("unifiedlto", Unserved::Error),
     ("thinlto-index-only", Unserved::Error),
     ("thinlto-index-only=", Unserved::Error),
     ("thinlto-emit-imports-files", Unserved::Error),
@@ -93,9 +95,12 @@ impl Options {
             "emit-asm" => self.config.output = OutputKind::Assembly,
             "disable-output" => self.config.output = OutputKind::Nothing,
             "save-temps" => self.save_temps = true,
-            // A module with a summary takes the thin way by itself; LLVM's plugin uses the word
-            // to keep files open, and its pass manager has been the new one for long.
-            "thinlto" | "new-pass-manager" | "disable-verify" => {}
+            "unifiedlto" => self.unified = true,
+            // A module with a summary takes the thin way by itself; without `unifiedlto`, LLVM's
+            // plugin uses the word only to keep files open.
+            "thinlto" => self.thin = true,
+            // LLVM's pass manager has been the new one for long.
+            "new-pass-manager" | "disable-verify" => {}
             _ => match option.as_bytes() {
                 [b'O', level] => {
                     let level = level.wrapping_sub(b'0');
@@ -221,6 +226,7 @@ impl Options {
         config.function_sections = self.function_sections.unwrap_or(!relocatable);
         config.data_sections = self.data_sections.unwrap_or(!relocatable);
         config.reloc_model = config.reloc_model.or(reloc_model);
+        config.unified_regular = self.unified && !self.thin;
         config.always_emit_regular_lto_object = self.obj_path.is_some();
         config
     }
@@ -307,6 +313,15 @@ mod tests {
             "-pass-through=-lgcc_s",
         ]);
         assert!(options.unwrap().config(false, None).llvm_options.is_empty());
+    }
+
+    #[test]
+    fn unified_lto_is_regular_unless_thin_is_said() {
+        let regular =
+            |options: &[&str]| parse(options).unwrap().config(false, None).unified_regular;
+        assert!(regular(&["unifiedlto"]));
+        assert!(!regular(&["unifiedlto", "thinlto"]));
+        assert!(!regular(&["thinlto"]));
     }
 
     #[test]

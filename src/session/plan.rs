@@ -83,8 +83,10 @@ pub(super) fn plan<'a>(
                 producers.push(producer);
             }
             let module = Module::read(location, Extent::All).map_err(blame)?;
-            let thin = module.block(block_id::GLOBALVAL_SUMMARY).is_some();
-            let has_summary = thin || module.block(block_id::FULL_LTO_GLOBALVAL_SUMMARY).is_some();
+            let thin_summary = module.block(block_id::GLOBALVAL_SUMMARY).is_some();
+            let has_summary =
+                thin_summary || module.block(block_id::FULL_LTO_GLOBALVAL_SUMMARY).is_some();
+            let thin = thin_summary && !config.unified_regular;
             let partition = match thin {
                 true => {
                     if std::mem::replace(&mut thin_in_file, true) {
