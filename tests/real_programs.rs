@@ -68,11 +68,16 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn link(linker: &str, objects: &[PathBuf], program: &Path) {
+    link_with(&[], linker, objects, program);
+}
+
+fn link_with(options: &[&str], linker: &str, objects: &[PathBuf], program: &Path) {
     let mut command = Command::new("gcc");
     command
         .arg(format!("-fuse-ld={linker}"))
         .arg(format!("-Wl,-plugin={}", library().display()))
         .args(["-Wl,-plugin-opt=O2", "-Wl,-plugin-opt=mcpu=x86-64"])
+        .args(options.iter().map(|option| format!("-Wl,-plugin-opt={option}")))
         .args(objects)
         .arg("-o")
         .arg(program)
@@ -148,7 +153,7 @@ fn producers_and_modes_mixed() {
         .enumerate()
         .map(|(i, object)| {
             let clang = CLANGS[i % CLANGS.len()];
-            let mode = if (i / CLANGS.len()) % 2 == 0 { "full" } else { "thin" };
+            let mode = if (i / CLANGS.len()).is_multiple_of(2) { "full" } else { "thin" };
             inputs().join(format!("clang-{clang}/{mode}/lua")).join(object.file_name().unwrap())
         })
         .collect();
@@ -157,6 +162,33 @@ fn producers_and_modes_mixed() {
         link(linker, &mixed, &program);
         check("lua", &program);
     }
+}
+
+/// `unifiedlto` merges modules with a summary too: one object, and functions of one source file
+/// inlined into another's.
+#[test]
+fn unified_lto_optimises_across_thin_modules() {
+    let folder = scratch("unified");
+    let modules = objects(&inputs().join("clang-22/thin/lua"));
+    let (program, stats) = (folder.join("lua"), folder.join("stats.json"));
+    link_with(
+        &["unifiedlto", &format!("stats-file={}", stats.display())],
+        "bfd",
+        &modules,
+        &program,
+    );
+    check("lua", &program);
+    let stats = fs::read_to_string(stats).unwrap();
+    assert!(stats.contains(&format!("\"regular_modules\": {},", modules.len())), "{stats}");
+    assert!(stats.contains("\"objects\": 1,"), "{stats}");
+    // The functions of lstring.c, which most other files call.
+    let symbols = |program: &Path| run(Command::new("nm").arg(program)).stdout;
+    let separate = folder.join("separate");
+    link("bfd", &modules, &separate);
+    let count = |program: &Path| {
+        String::from_utf8_lossy(&symbols(program)).lines().filter(|l| l.contains(" luaS_")).count()
+    };
+    assert!(count(&program) < count(&separate), "{} {}", count(&program), count(&separate));
 }
 
 /// ripgrep and its crates, linked by gcc and ld.bfd, finds what the ordinary build finds.
