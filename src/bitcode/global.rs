@@ -162,23 +162,32 @@ pub struct GlobalValue<'a> {
 }
 
 impl<'a> GlobalValue<'a> {
-    /// Decodes a record of one of the four kinds; `None` for any other. `has_strtab` says that
-    /// the module's version is 2 and the record starts with its name.
+    /// Decodes a record of one of the four kinds and appends it; any other is left alone.
+    /// `has_strtab` says that the module's version is 2 and the record starts with its name.
+    ///
+    /// The value is filled in where it will stay: it is large, and a module has thousands. After
+    /// an error the last value of `out` is not to be used.
     #[inline]
-    pub fn read(
+    pub fn read_onto(
         record: &Record<'_>,
         module: &BitcodeModule<'a>,
         has_strtab: bool,
-    ) -> Result<Option<Self>> {
-        let value = match record.code {
-            module_code::FUNCTION => Self::read_function(record, module, has_strtab),
-            module_code::GLOBALVAR => Self::read_variable(record, module, has_strtab),
-            module_code::ALIAS | module_code::ALIAS_OLD | module_code::IFUNC => {
-                Self::read_indirect(record, module, has_strtab)
-            }
-            _ => return Ok(None),
+        out: &mut Vec<Self>,
+    ) -> Result<()> {
+        let kind = match record.code {
+            module_code::FUNCTION => GlobalKind::Function,
+            module_code::GLOBALVAR => GlobalKind::Variable,
+            module_code::ALIAS | module_code::ALIAS_OLD => GlobalKind::Alias,
+            module_code::IFUNC => GlobalKind::IFunc,
+            _ => return Ok(()),
         };
-        value.map(Some)
+        out.push(Self::empty(kind, record));
+        let Some(g) = out.last_mut() else { return Ok(()) };
+        match kind {
+            GlobalKind::Function => g.read_function(record, module, has_strtab),
+            GlobalKind::Variable => g.read_variable(record, module, has_strtab),
+            GlobalKind::Alias | GlobalKind::IFunc => g.read_indirect(record, module, has_strtab),
+        }
     }
 
     fn empty(kind: GlobalKind, record: &Record<'_>) -> Self {
@@ -275,11 +284,12 @@ impl<'a> GlobalValue<'a> {
     }
 
     fn read_function(
+        &mut self,
         record: &Record<'_>,
         module: &BitcodeModule<'a>,
         has_strtab: bool,
-    ) -> Result<Self> {
-        let mut g = Self::empty(GlobalKind::Function, record);
+    ) -> Result<()> {
+        let g = self;
         let mut f = Fields::new(record, "FUNCTION");
         g.read_name(&mut f, module, has_strtab)?;
         g.type_id = f.next_u32("type")?;
@@ -301,16 +311,16 @@ impl<'a> GlobalValue<'a> {
         let _personality = f.next_or(0);
         g.set_dso_local(f.next_or(0));
         g.address_space = f.next_or(0) as u32;
-        g.set_partition(&mut f, module)?;
-        Ok(g)
+        g.set_partition(&mut f, module)
     }
 
     fn read_variable(
+        &mut self,
         record: &Record<'_>,
         module: &BitcodeModule<'a>,
         has_strtab: bool,
-    ) -> Result<Self> {
-        let mut g = Self::empty(GlobalKind::Variable, record);
+    ) -> Result<()> {
+        let g = self;
         let mut f = Fields::new(record, "GLOBALVAR");
         g.read_name(&mut f, module, has_strtab)?;
         g.type_id = f.next_u32("type")?;
@@ -333,20 +343,17 @@ impl<'a> GlobalValue<'a> {
         g.set_comdat(&f, comdat, linkage)?;
         g.attributes = f.next_or(0) as u32;
         g.set_dso_local(f.next_or(0));
-        g.set_partition(&mut f, module)?;
-        Ok(g)
+        g.set_partition(&mut f, module)
     }
 
     fn read_indirect(
+        &mut self,
         record: &Record<'_>,
         module: &BitcodeModule<'a>,
         has_strtab: bool,
-    ) -> Result<Self> {
-        let (kind, name) = match record.code {
-            module_code::IFUNC => (GlobalKind::IFunc, "IFUNC"),
-            _ => (GlobalKind::Alias, "ALIAS"),
-        };
-        let mut g = Self::empty(kind, record);
+    ) -> Result<()> {
+        let g = self;
+        let name = if g.kind == GlobalKind::IFunc { "IFUNC" } else { "ALIAS" };
         let mut f = Fields::new(record, name);
         g.read_name(&mut f, module, has_strtab)?;
         g.type_id = f.next_u32("type")?;
@@ -359,14 +366,13 @@ impl<'a> GlobalValue<'a> {
         let linkage = f.next("linkage")?;
         g.set_linkage(linkage);
         g.set_visibility(f.next_or(0));
-        if kind == GlobalKind::Alias {
+        if g.kind == GlobalKind::Alias {
             g.set_dll_storage(f.next_if_any(), linkage);
             g.thread_local = f.next_or(0).min(255) as u8;
             g.unnamed_addr = UnnamedAddr::from_record(f.next_or(0));
         }
         g.set_dso_local(f.next_or(0));
-        g.set_partition(&mut f, module)?;
-        Ok(g)
+        g.set_partition(&mut f, module)
     }
 
     /// The alignment in bytes; `None` where the record gives none.

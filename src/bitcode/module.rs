@@ -69,6 +69,8 @@ pub struct Module<'a> {
     pub block_info: BlockInfo,
     /// How much was read.
     pub extent: Extent,
+    /// Where the first function body starts, in bits, if there is one.
+    pub first_body: Option<u64>,
 }
 
 impl<'a> Module<'a> {
@@ -92,6 +94,7 @@ impl<'a> Module<'a> {
             bodies: Vec::new(),
             block_info: BlockInfo::default(),
             extent,
+            first_body: None,
         };
         let data = location.data;
         let mut reader = BlockReader::new(data, &location.block, &BlockInfo::default());
@@ -103,6 +106,7 @@ impl<'a> Module<'a> {
                 Entry::Block(block) => match block.id {
                     crate::bitstream::BLOCKINFO_BLOCK_ID => m.block_info.read(data, &block)?,
                     block_id::FUNCTION => {
+                        m.first_body.get_or_insert(block.start);
                         if m.extent == Extent::Head && m.version >= 2 {
                             m.check()?;
                             return Ok(m);
@@ -139,7 +143,7 @@ impl<'a> Module<'a> {
             | module_code::ALIAS_OLD
             | module_code::IFUNC => {
                 let has_strtab = self.version >= 2;
-                self.globals.extend(GlobalValue::read(record, &self.location, has_strtab)?);
+                GlobalValue::read_onto(record, &self.location, has_strtab, &mut self.globals)?;
             }
             module_code::VERSION => {
                 self.version = Fields::new(record, "VERSION").next("version")?;
@@ -245,6 +249,70 @@ impl<'a> Module<'a> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// The module's summary block, of ThinLTO (GLOBALVAL_SUMMARY) or full LTO, if it has one.
+    ///
+    /// It stands behind the function bodies. Where only the head was read, the bodies are jumped
+    /// over: the value symbol table, whose place the head gives, has the offset of every body.
+    ///
+    /// # Errors
+    /// Malformed blocks.
+    pub fn summary_block(&self) -> Result<Option<Block>> {
+        let is_summary = |b: &Block| {
+            matches!(b.id, block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY)
+        };
+        if let Some(block) = self.blocks.iter().find(|b| is_summary(b)) {
+            return Ok(Some(*block));
+        }
+        let Some(first_body) = self.first_body.filter(|_| self.extent == Extent::Head) else {
+            return Ok(None);
+        };
+        let data = self.location.data;
+        let mut reader = BlockReader::new(data, &self.location.block, &BlockInfo::default());
+        let mut record = Record::new();
+        // From the last body on there are few blocks; without the offsets, from the first.
+        reader.seek(self.last_body().unwrap_or(first_body).max(first_body))?;
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => return Ok(None),
+                Entry::Block(block) if is_summary(&block) => return Ok(Some(block)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Where the last function body starts, by the offsets of FNENTRY `[value id, offset, ...]`.
+    /// None where they cannot be had; they only save time.
+    fn last_body(&self) -> Option<u64> {
+        let bit = self.location.offset_to_bit(self.vst_offset?).ok()?;
+        let data = self.location.data;
+        let mut reader = BlockReader::new(data, &self.location.block, &BlockInfo::default());
+        let mut record = Record::new();
+        reader.seek(bit).ok()?;
+        let Ok(Entry::Block(table)) = reader.next(&mut record) else { return None };
+        if table.id != block_id::VALUE_SYMTAB {
+            return None;
+        }
+        let mut reader = BlockReader::new(data, &table, &self.block_info);
+        let mut last = 0;
+        loop {
+            match reader.next(&mut record).ok()? {
+                Entry::End { .. } => break,
+                Entry::Record if record.code == vst_code::FNENTRY => {
+                    last = last.max(record.fields.get(1).copied()?);
+                }
+                _ => {}
+            }
+        }
+        let bit = self.location.offset_to_bit(last).ok()?;
+        // A body's offset must lead to a body.
+        let mut reader = BlockReader::new(data, &self.location.block, &BlockInfo::default());
+        reader.seek(bit).ok()?;
+        match reader.next(&mut record) {
+            Ok(Entry::Block(block)) if block.id == block_id::FUNCTION => Some(bit),
+            _ => None,
         }
     }
 

@@ -61,7 +61,8 @@ impl Abbrev {
     pub(super) fn read(c: &mut Cursor<'_>) -> Result<Self> {
         let at = c.bit();
         let count = c.vbr(5)?;
-        let mut scalars = Vec::new();
+        // Hardly any has more; a count that lies only costs this much.
+        let mut scalars = Vec::with_capacity(count.min(16) as usize);
         let mut tail = Tail::None;
         let mut left = count;
         while left > 0 {

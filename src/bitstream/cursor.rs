@@ -115,6 +115,22 @@ impl<'a> Cursor<'a> {
 
     fn vbr_chunks(&mut self, width: u32) -> Result<u64> {
         let more = 1u64 << (width - 1);
+        // Nearly every value ends within the bits that a window holds.
+        let window = self.window(self.bit);
+        let (mut value, mut used, mut shift) = (0u64, 0u32, 0u32);
+        while width > 1 && used + width <= 57 {
+            let chunk = window >> used;
+            value |= (chunk & (more - 1)) << shift;
+            used += width;
+            shift += width - 1;
+            if chunk & more == 0 {
+                if u64::from(used) > self.remaining() {
+                    return Err(self.past_end());
+                }
+                self.bit += u64::from(used);
+                return Ok(value);
+            }
+        }
         let mut value = 0u64;
         let mut shift = 0u32;
         loop {
@@ -191,6 +207,32 @@ impl<'a> Cursor<'a> {
             return Err(self.past_end());
         }
         self.bit = bit;
+        Ok(())
+    }
+
+    /// Passes over `count` vbr6 integers.
+    pub fn skip_vbr6(&mut self, count: u64) -> Result<()> {
+        if count > self.remaining() / 6 {
+            return Err(
+                Error::malformed(format!("array of {count} runs past its block")).at_bit(self.bit)
+            );
+        }
+        // The top bits of nine chunks, of which those that are clear end a value.
+        const TOPS: u64 = 0o404_040_404_040_404_040;
+        let mut left = count;
+        while left >= 9 {
+            let ends = u64::from((!self.window(self.bit) & TOPS).count_ones());
+            left -= ends;
+            self.bit += 54;
+        }
+        if self.bit > self.end {
+            self.bit = self.end;
+            return Err(self.past_end());
+        }
+        // A value may be cut by the border; what is left of it is the rest of one more.
+        for _ in 0..left {
+            while self.fixed(6)? & 0x20 != 0 {}
+        }
         Ok(())
     }
 

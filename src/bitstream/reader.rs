@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::abbrev::{Abbrev, Tail};
+use super::abbrev::{Abbrev, Scalar, Tail};
 use super::cursor::{Cursor, MAX_WIDTH};
 use super::{BLOCKINFO_BLOCK_ID, BLOCKINFO_SETBID, abbrev_id};
 use crate::error::{Error, Result};
@@ -263,6 +263,31 @@ impl<'a> BlockReader<'a> {
         }
     }
 
+    /// Passes over the next entry where it is a record that ends with an array of vbr6, without
+    /// decoding that array: an index of many thousand fields that nobody may want. Gives the
+    /// record's code, or None for any other entry, which is then still to be read.
+    pub fn skip_vbr6_array(&mut self) -> Result<Option<u32>> {
+        let start = self.cursor.bit();
+        let id = self.cursor.fixed(self.abbrev_width)?;
+        let index = id.checked_sub(abbrev_id::FIRST_APPLICATION);
+        let abbrev = index.and_then(|index| self.abbrevs.get(index as usize));
+        let Some(abbrev) = abbrev.filter(|a| a.tail == Tail::Array(Scalar::Vbr(6))) else {
+            self.cursor.seek(start)?;
+            return Ok(None);
+        };
+        let c = &mut self.cursor;
+        let mut code = 0;
+        for (i, scalar) in abbrev.scalars.iter().enumerate() {
+            let value = scalar.read(c)?;
+            if i == 0 {
+                code = code_of(value, start)?;
+            }
+        }
+        let count = c.vbr(6)?;
+        c.skip_vbr6(count)?;
+        Ok(Some(code))
+    }
+
     fn abbreviated(&mut self, id: u64, record: &mut Record<'a>) -> Result<()> {
         let index = (id - abbrev_id::FIRST_APPLICATION) as usize;
         let Some(abbrev) = self.abbrevs.get(index) else {
@@ -293,9 +318,14 @@ impl<'a> BlockReader<'a> {
                     ))
                     .at_bit(record.start));
                 }
-                record.fields.reserve(count as usize);
-                for _ in 0..count {
-                    record.fields.push(element.read(c)?);
+                if element == Scalar::Vbr(6) {
+                    // The widest arrays, METADATA_INDEX above all, are of this kind.
+                    c.vbr6_fields(count, &mut record.fields)?;
+                } else {
+                    record.fields.reserve(count as usize);
+                    for _ in 0..count {
+                        record.fields.push(element.read(c)?);
+                    }
                 }
             }
             Tail::Blob => {

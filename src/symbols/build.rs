@@ -16,7 +16,7 @@ use super::irsymtab::{HEADER, Irsymtab, Strings, VERSION, flag};
 use super::mangle::Mangler;
 use super::preserved::Preserved;
 use super::triple::{ObjectFormat, Windows};
-use crate::bitcode::{Comdat, GlobalKind, GlobalValue, Metadata, Module};
+use crate::bitcode::{Comdat, GlobalKind, GlobalValue, Module};
 use crate::error::{Error, Result};
 use crate::ir::{DllStorage, SelectionKind, UnnamedAddr, Visibility};
 
@@ -73,12 +73,12 @@ impl<'a> Builder<'a> {
         let first_uncommon = self.uncommons.len() as u32;
         match globals.triple.format {
             ObjectFormat::Coff => {
-                linker_options(module, |option| {
+                linker_options(&globals, |option| {
                     self.coff_opts.push(b' ');
                     self.coff_opts.extend_from_slice(option);
                 })?;
             }
-            ObjectFormat::Elf => self.dependent_libraries(module)?,
+            ObjectFormat::Elf => self.dependent_libraries(&globals)?,
             _ => {}
         }
         let mut mangler = Mangler::new(globals.mangling);
@@ -248,8 +248,8 @@ impl<'a> Builder<'a> {
         Ok(Some(self.comdats.len() as u32 - 1))
     }
 
-    fn dependent_libraries(&mut self, module: &Module<'a>) -> Result<()> {
-        let metadata = Metadata::read(module)?;
+    fn dependent_libraries(&mut self, globals: &Globals<'_, 'a>) -> Result<()> {
+        let metadata = globals.metadata()?;
         let Some(nodes) = metadata.named(b"llvm.dependent-libraries") else { return Ok(()) };
         for &node in nodes {
             let operand = metadata.node(node)?.and_then(|o| o.first().copied().flatten());
@@ -332,8 +332,8 @@ fn translate(from: u32) -> u32 {
 ///
 /// # Errors
 /// Malformed metadata.
-pub(super) fn linker_options(module: &Module<'_>, mut each: impl FnMut(&[u8])) -> Result<()> {
-    let metadata = Metadata::read(module)?;
+pub(super) fn linker_options(globals: &Globals<'_, '_>, mut each: impl FnMut(&[u8])) -> Result<()> {
+    let metadata = globals.metadata()?;
     let Some(nodes) = metadata.named(b"llvm.linker.options") else { return Ok(()) };
     for &node in nodes {
         for operand in metadata.node(node)?.unwrap_or_default() {

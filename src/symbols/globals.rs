@@ -15,7 +15,7 @@ use super::mangle::{ByteCount, Mangler, X86_FASTCALL, X86_STDCALL, X86_VECTORCAL
 use super::param_attrs::ParamAttrs;
 use super::triple::Triple;
 use crate::bitcode::{
-    Constants, GlobalKind, GlobalValue, Module, Type, TypeTable, constant_code as code,
+    Constants, GlobalKind, GlobalValue, Metadata, Module, Type, TypeTable, constant_code as code,
 };
 use crate::error::{Error, Result};
 use crate::ir::{Linkage, UnnamedAddr, Visibility};
@@ -52,6 +52,7 @@ pub struct Globals<'m, 'a> {
     types: OnceCell<TypeTable>,
     layout: OnceCell<DataLayout>,
     attrs: OnceCell<ParamAttrs>,
+    metadata: OnceCell<Metadata<'a>>,
 }
 
 impl<'m, 'a> Globals<'m, 'a> {
@@ -65,18 +66,33 @@ impl<'m, 'a> Globals<'m, 'a> {
             types: OnceCell::new(),
             layout: OnceCell::new(),
             attrs: OnceCell::new(),
+            metadata: OnceCell::new(),
         }
     }
 
     /// Value ids in the order of LLVM's `Module::global_values`.
     pub fn in_order(&self) -> impl Iterator<Item = (u32, &'m GlobalValue<'a>)> + use<'m, 'a> {
         let globals = &self.module.globals;
-        [GlobalKind::Function, GlobalKind::Variable, GlobalKind::Alias, GlobalKind::IFunc]
-            .into_iter()
-            .flat_map(move |kind| {
-                let all = globals.iter().enumerate();
-                all.filter(move |(_, g)| g.kind == kind).map(|(id, g)| (id as u32, g))
-            })
+        // LLVM's writer puts all of a kind in a row, so that there are few runs, and the values
+        // are not looked at once for each kind.
+        let mut runs: Vec<(GlobalKind, std::ops::Range<usize>)> = Vec::with_capacity(4);
+        for (id, g) in globals.iter().enumerate() {
+            match runs.last_mut() {
+                Some((kind, run)) if *kind == g.kind => run.end = id + 1,
+                _ => runs.push((g.kind, id..id + 1)),
+            }
+        }
+        // A stable sort keeps the order within a kind.
+        runs.sort_by_key(|(kind, _)| match kind {
+            GlobalKind::Function => 0,
+            GlobalKind::Variable => 1,
+            GlobalKind::Alias => 2,
+            GlobalKind::IFunc => 3,
+        });
+        runs.into_iter().flat_map(move |(_, run)| {
+            let values = globals.get(run.clone()).unwrap_or(&[]);
+            run.zip(values).map(|(id, g)| (id as u32, g))
+        })
     }
 
     /// The module's constants.
@@ -87,6 +103,11 @@ impl<'m, 'a> Globals<'m, 'a> {
     /// The module's types.
     pub fn types(&self) -> Result<&TypeTable> {
         get_or_try(&self.types, || TypeTable::read(self.module))
+    }
+
+    /// The module's metadata.
+    pub fn metadata(&self) -> Result<&Metadata<'a>> {
+        get_or_try(&self.metadata, || Metadata::read(self.module))
     }
 
     /// The module's layout.

@@ -78,11 +78,11 @@ impl LtoModule {
                 file.modules.len()
             )));
         };
-        let module = Module::read(module, Extent::All)?;
+        let module = Module::read(module, Extent::Head)?;
         Self::of_module(&module)
     }
 
-    /// The view of a module that was read whole.
+    /// The view of a module, of which the head is enough.
     ///
     /// # Errors
     /// Malformed records that a symbol depends on.
@@ -91,20 +91,14 @@ impl LtoModule {
         let mut b = Builder::new(&globals);
         b.run()?;
         let mut linker_opts = Vec::new();
-        linker_options(module, |option| {
+        linker_options(&globals, |option| {
             linker_opts.push(b' ');
             linker_opts.extend_from_slice(option);
         })?;
         if globals.triple.format == ObjectFormat::Coff {
             b.coff_options(&mut linker_opts)?;
         }
-        let summary = module
-            .blocks
-            .iter()
-            .find(|b| {
-                matches!(b.id, block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY)
-            })
-            .map(|b| b.id);
+        let summary = module.summary_block()?.map(|b| b.id);
         let has_ctor_dtor = module
             .globals
             .iter()

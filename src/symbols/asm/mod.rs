@@ -30,7 +30,7 @@ mod recorder;
 use super::globals::{Globals, is_declaration_for_linker, sf};
 use super::mangle::Mangler;
 use super::triple::{Arch, ObjectFormat};
-use crate::bitcode::Metadata;
+use crate::bitcode::module_flag;
 use crate::error::Result;
 use crate::ir::Linkage;
 
@@ -180,23 +180,10 @@ fn needs_global_offset_table(globals: &Globals<'_, '_>) -> Result<bool> {
 fn large_code_model(globals: &Globals<'_, '_>) -> Result<bool> {
     const FLAG: &[u8] = b"Code Model";
     let module = globals.module;
-    // Strings of metadata stand together as plain bytes. Hardly any module has this one, and to
-    // look for its bytes is much faster than to read the metadata.
-    let may_have = module
-        .block(crate::bitcode::block_id::METADATA)
-        .is_some_and(|b| memchr::memmem::find(b.body_bytes(module.location.data), FLAG).is_some());
-    if !may_have {
+    // Hardly any module has the flag, and to look for its bytes among the strings is much faster
+    // than to follow the nodes.
+    if !globals.metadata()?.may_have_string(FLAG) {
         return Ok(false);
     }
-    let metadata = Metadata::read(module)?;
-    for &node in metadata.named(b"llvm.module.flags").unwrap_or(&[]) {
-        let Some(flag) = metadata.node(node)? else { continue };
-        let [_, Some(name), Some(value)] = flag.as_slice() else { continue };
-        if metadata.string(*name)?.as_deref() == Some(FLAG)
-            && let Some(value) = metadata.value(*value)?
-        {
-            return Ok(matches!(globals.constants()?.integer(value), Some(3 | 4)));
-        }
-    }
-    Ok(false)
+    Ok(matches!(module_flag(module, FLAG)?, Some(3 | 4)))
 }
