@@ -37,14 +37,15 @@ pub(super) struct Record {
     /// A function's instruction count, an alias's aliasee (a value, or [`NO_VALUE`]).
     pub(super) size: u32,
     pub(super) flags: GvFlags,
-    /// The kind in bits 14 and 15, whether a rare part exists in bit 13, the flags of a function
-    /// or variable below.
+    /// The kind in bits 14 and 15, whether a rare part exists in bit 13, whether the record gave
+    /// block frequencies in bit 12, the flags of a function or variable below.
     pub(super) bits: u16,
 }
 
 impl Record {
     pub(super) const HAS_EXTRAS: u16 = 1 << 13;
-    pub(super) const FLAGS: u16 = Self::HAS_EXTRAS - 1;
+    pub(super) const HAS_FREQUENCIES: u16 = 1 << 12;
+    pub(super) const FLAGS: u16 = Self::HAS_FREQUENCIES - 1;
 
     pub(super) fn bits(kind: SummaryKind, flags: u16) -> u16 {
         (kind as u16) << 14 | flags & Self::FLAGS
@@ -468,7 +469,15 @@ impl<'i> Summary<'i> {
     /// The relative block frequency of each call, scaled by 2^8; empty where the record gives
     /// none.
     pub fn rel_block_freqs(self) -> &'i [u32] {
+        if !self.has_frequencies() {
+            return &[];
+        }
         self.tables.rel_block_freqs.get(self.tables.calls_of(self.id.index())).unwrap_or(&[])
+    }
+
+    /// Whether its record has block frequencies in place of hotness.
+    pub(super) fn has_frequencies(self) -> bool {
+        self.record.bits & Record::HAS_FREQUENCIES != 0
     }
 
     /// The hash of the name in the original file, without regard to linkage. `None` where the

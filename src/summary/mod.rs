@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `read`, `read_block`, `codes` | from bitcode to a part |
 //! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
+//! | `write_module`, `radix` | the summary of one module, in the module's own file |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
 //! | `index` | the index and its accessors |
 //! | `combine` | many parts to one index |
@@ -18,6 +19,7 @@ mod codes;
 mod combine;
 mod guid;
 mod index;
+mod radix;
 mod read;
 mod read_block;
 mod records;
@@ -25,6 +27,7 @@ mod side;
 mod strtab;
 mod types;
 mod write_combined;
+mod write_module;
 
 pub use codes::fs;
 pub use combine::IndexPart;
@@ -36,3 +39,4 @@ pub use types::*;
 pub use write_combined::{
     CombinedWriter, Overrides, Selected, Selection, WriteOptions, group_by_module,
 };
+pub use write_module::write_module_index;

@@ -472,7 +472,10 @@ impl BlockParser<'_, '_> {
             });
         }
         self.calls(&mut f, calls)?;
-        let bits = Summary::bits(SummaryKind::Function, flags as u16);
+        let mut bits = Summary::bits(SummaryKind::Function, flags as u16);
+        if calls == CallForm::Frequency {
+            bits |= Summary::HAS_FREQUENCIES;
+        }
         let id = self.push(&f, state, head, inst_count, bits)?;
         if entry_count != 0 {
             self.tables.entry_counts.push(id, entry_count);

@@ -18,6 +18,16 @@ pub(super) struct StringTable {
 }
 
 impl StringTable {
+    /// A table that goes on behind names that stand already.
+    pub(super) fn continuing(bytes: &[u8]) -> Self {
+        StringTable { bytes: bytes.to_vec(), offsets: HashMap::new() }
+    }
+
+    /// Says that a name of the table stands at this offset.
+    pub(super) fn know(&mut self, name: &[u8], offset: u64) {
+        self.offsets.entry(name.into()).or_insert(offset);
+    }
+
     /// The offset of a name, which is added where it is new.
     pub(super) fn add(&mut self, name: &[u8]) -> u64 {
         if let Some(&offset) = self.offsets.get(name) {
