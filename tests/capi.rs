@@ -135,6 +135,32 @@ fn handlers_may_throw() {
     check("throwing.cpp", "throwing");
 }
 
+#[test]
+fn damaged_input_is_an_error() {
+    let module = bitcode("program.c", "bad_input.bc", &[]);
+    let folder = scratch().join("bad_input.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = build("bad_input.c", &include(), "bad_input");
+    run(on_ours(&program).arg(&module).arg(&folder));
+}
+
+/// A module that the libLLVM at hand cannot read: the error says who wrote it.
+#[test]
+fn a_newer_producer_is_named() {
+    let older = [14, 15, 16, 19].map(|version| format!("/usr/lib/llvm-{version}/lib/libLLVM.so"));
+    let Some(older) = older.iter().find(|path| Path::new(path).exists()) else { return };
+    let (_, version) = clang();
+    let drive = build("drive.c", &include(), "drive-newer");
+    let module = bitcode("program.c", "newer.bc", &[]);
+    let mut command = on_ours(&drive);
+    command.env("LTO_LLVM", older).args(["-p", "main", "-o", "/dev/null"]).arg(&module);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("LLVM{version}")) && said.contains("cannot read"), "{said}");
+    assert!(said.contains("newer.bc: "), "{said}");
+}
+
 struct Mac {
     target: &'static str,
     prefix: &'static str,
@@ -300,6 +326,7 @@ fn symbols_are_those_of_llvm() {
     for (at, target) in [
         "x86_64-linux-gnu",
         "aarch64-linux-gnu",
+        "i686-linux-gnu",
         "arm64-apple-macosx11",
         "x86_64-apple-macosx11",
         "armv7-apple-ios7",

@@ -226,10 +226,14 @@ impl Work {
         config.jobs = 1;
         config.cl_opts.clone_from(&options.llvm);
         let mut producers = Vec::new();
+        let mut newest: Option<(Producer, &Input)> = None;
         let mut target = Target { triple: String::new(), mangling: Mangling::of(b"") };
         let mut has_layout = false;
         for input in inputs {
             let facts = Facts::read(input)?;
+            if newest.as_ref().is_none_or(|(known, _)| known.major() < facts.producer.major()) {
+                newest = Some((facts.producer.clone(), input));
+            }
             if !producers.contains(&facts.producer) {
                 producers.push(facts.producer);
             }
@@ -248,7 +252,14 @@ impl Work {
                 config.cl_opts.push("-preserve-bc-uselistorder".to_owned());
             }
         }
-        let lease = Engine::start(&config, &producers)?.lease()?;
+        let engine = Engine::start(&config, &producers).map_err(|error| match newest {
+            // No libLLVM reads what this one wrote; the user wants to know which file it was.
+            Some((producer, input)) if error.to_string().contains(&producer.to_string()) => {
+                error.in_file(input.identifier.as_str())
+            }
+            _ => error,
+        });
+        let lease = engine?.lease()?;
         Ok(Work {
             lease,
             options,
