@@ -13,6 +13,7 @@
 //! | [`summary`] | what ThinLTO knows of a module without its code |
 //! | [`resolution`] | what the linker said of each symbol |
 //! | [`thinlink`] | the decisions of a ThinLTO link |
+//! | [`distributed`] | an index file for every backend of a distributed build |
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`cgdata`] | codegen data of a whole program, for a second round of code generation |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
@@ -43,6 +44,7 @@ pub mod config;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod container;
+pub mod distributed;
 pub mod engine;
 pub mod error;
 pub mod ir;
@@ -59,3 +61,4 @@ pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod symbols;
 pub mod thinlink;
+pub mod tools;

@@ -17,13 +17,14 @@ const LAYERS: &[&[&str]] = &[
     &["summary"],
     &["resolution"],
     &["thinlink"],
+    &["distributed"],
     &["surgery"],
     &["cgdata"],
     &["engine"],
     &["cache"],
     &["session", "regular"],
     &["registry"],
-    &["capi", "thinlto_file", "plugin"],
+    &["capi", "thinlto_file", "plugin", "tools"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

@@ -48,6 +48,11 @@ impl IndexPart {
         self.level.combined
     }
 
+    /// Whether the summary came from a module meant for regular LTO.
+    pub fn is_full_lto(&self) -> bool {
+        self.level.full_lto
+    }
+
     /// Renames its only module, as a linker does that knows a module under another name than
     /// that of its file. Of a combined index, nothing changes.
     pub fn set_path(&mut self, path: &[u8]) {

@@ -60,8 +60,8 @@ pub struct Facts {
     pub dynamic_export: Bits,
     /// By summary, its flags after what the linker said of dso_local and redefined symbols.
     pub flags: Vec<GvFlags>,
-    /// The module, if any, in which values prevail that no module is named for.
-    unknown_prevails_in: Option<ModuleId>,
+    /// The modules, if any, in which values prevail that no module is named for.
+    unknown_prevails_in: Bits,
     /// Whether the modules were compiled with and without `-fsplit-lto-unit`.
     pub partially_split: bool,
 }
@@ -162,7 +162,7 @@ impl Facts {
             external: Bits::new(values),
             dynamic_export: Bits::new(values),
             flags: index.summaries().map(|summary| summary.flags()).collect(),
-            unknown_prevails_in: None,
+            unknown_prevails_in: Bits::default(),
             partially_split: false,
         }
     }
@@ -222,7 +222,11 @@ impl Facts {
         }
         facts.prevails = Prevails::Module(prevailing_module);
         if options.behaviour.unknown_prevails_in_regular_lto {
-            facts.unknown_prevails_in = index.find_module(b"");
+            let mut regular_lto = Bits::new(index.modules().len());
+            for id in modules.iter().filter(|m| m.regular).filter_map(|m| m.module) {
+                regular_lto.insert(id.index());
+            }
+            facts.unknown_prevails_in = regular_lto;
         }
         Ok(facts)
     }
@@ -307,7 +311,7 @@ impl Facts {
     pub fn is_prevailing(&self, value: ValueId, summary: SummaryId, module: ModuleId) -> bool {
         match &self.prevails {
             Prevails::Module(modules) => match modules.get(value.index()) {
-                Some(&NONE) | None => self.unknown_prevails_in == Some(module),
+                Some(&NONE) | None => self.unknown_prevails_in.get(module.index()),
                 Some(&prevailing) => prevailing == module.0,
             },
             // A value that is not in the table has one copy.

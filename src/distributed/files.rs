@@ -1,0 +1,202 @@
+//! The files of a distributed build.
+//!
+//! In: [`Shards`], the paths of the modules, where things go. Out: files, each complete or not
+//! there at all. Source of the names: `getThinLTOOutputFile`, `WriteIndexesThinBackend` in
+//! LTO.cpp and `sys::path::replace_path_prefix` in Path.cpp.
+
+use rayon::prelude::*;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::shards::{Shards, empty_index};
+use crate::error::{Error, Result};
+use crate::summary::{Format, ModuleId};
+
+/// `thinlto-prefix-replace=old;new[;obj]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrefixReplace {
+    /// What paths begin with.
+    pub old: Vec<u8>,
+    /// What index and imports files begin with instead.
+    pub new: Vec<u8>,
+    /// What objects begin with instead; empty for `new`.
+    pub object: Vec<u8>,
+}
+
+impl PrefixReplace {
+    /// Parses the option's value.
+    ///
+    /// # Errors
+    /// Misuse, where it has no or too many semicolons.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        let parts: Vec<&[u8]> = value.split(|&c| c == b';').collect();
+        let (old, new, object) = match parts.as_slice() {
+            [old, new] => (old, new, &b""[..]),
+            [old, new, object] => (old, new, *object),
+            _ => {
+                return Err(Error::misuse("thinlto-prefix-replace expects 'old;new[;obj]' format"));
+            }
+        };
+        Ok(PrefixReplace { old: old.to_vec(), new: new.to_vec(), object: object.to_vec() })
+    }
+
+    /// The path of a module's index and imports files, without their suffix.
+    pub fn index_path(&self, path: &[u8]) -> Vec<u8> {
+        replace(path, &self.old, &self.new)
+    }
+
+    /// The path of a module's object.
+    pub fn object_path(&self, path: &[u8]) -> Vec<u8> {
+        replace(path, &self.old, if self.object.is_empty() { &self.new } else { &self.object })
+    }
+}
+
+/// A path that does not begin with the old prefix stays.
+fn replace(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    match path.strip_prefix(old) {
+        Some(rest) => [new, rest].concat(),
+        None => path.to_vec(),
+    }
+}
+
+/// Where the files of a distributed build go.
+#[derive(Clone, Debug, Default)]
+pub struct IndexFiles {
+    /// How paths change.
+    pub prefix: PrefixReplace,
+    /// Write imports files too.
+    pub imports: bool,
+    /// Whose format to write.
+    pub format: Format,
+}
+
+impl IndexFiles {
+    /// Writes the files of all modules, in parallel. `modules` are the path of each and its
+    /// number in the index; `None` gets an empty index.
+    ///
+    /// # Errors
+    /// Io, naming the module whose files could not be written; then some files may be there, each
+    /// complete.
+    pub fn write(&self, shards: &Shards<'_>, modules: &[(&[u8], Option<ModuleId>)]) -> Result<()> {
+        modules
+            .par_iter()
+            .with_min_len(1)
+            .map_init(
+                || shards.writer(),
+                |writer, &(path, module)| {
+                    let (index, imports) = match module {
+                        Some(id) => (
+                            writer.index_file(id, self.format),
+                            if self.imports { shards.imports_file(id) } else { Vec::new() },
+                        ),
+                        None => (empty_index(false, self.format), Vec::new()),
+                    };
+                    self.write_one(path, &index, &imports)
+                },
+            )
+            .collect::<Result<Vec<()>>>()
+            .map(|_| ())
+    }
+
+    /// Writes the files of a module that takes no part in the link.
+    ///
+    /// # Errors
+    /// Io, naming the module.
+    pub fn write_skipped(&self, path: &[u8]) -> Result<()> {
+        self.write_one(path, &empty_index(true, self.format), &[])
+    }
+
+    fn write_one(&self, path: &[u8], index: &[u8], imports: &[u8]) -> Result<()> {
+        let in_module = |e: Error| e.in_member(String::from_utf8_lossy(path));
+        let target = self.prefix.index_path(path);
+        if (!self.prefix.old.is_empty() || !self.prefix.new.is_empty())
+            && let Some(folder) = Path::new(OsStr::from_bytes(&target)).parent()
+            && !folder.as_os_str().is_empty()
+        {
+            fs::create_dir_all(folder).map_err(|e| {
+                in_module(
+                    Error::io("cannot create the folder", &e).in_file(folder.display().to_string()),
+                )
+            })?;
+        }
+        write_atomically(&with_suffix(&target, b".thinlto.bc"), index).map_err(in_module)?;
+        if self.imports {
+            write_atomically(&with_suffix(&target, b".imports"), imports).map_err(in_module)?;
+        }
+        Ok(())
+    }
+
+    /// The text of the linked-objects file: the object of each module, in the order of the link.
+    pub fn linked_objects<'m>(&self, paths: impl Iterator<Item = &'m [u8]>) -> Vec<u8> {
+        let mut text = Vec::new();
+        for path in paths {
+            text.extend(self.prefix.object_path(path));
+            text.push(b'\n');
+        }
+        text
+    }
+}
+
+fn with_suffix(path: &[u8], suffix: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&[path, suffix].concat()))
+}
+
+/// Tells the temporary files of this process apart.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a file beside its place and moves it there, so that no reader sees half of it and a
+/// fault leaves what was there before.
+///
+/// # Errors
+/// Io, naming the file.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".tmp{}-{number}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
+        // Whether or not it came to be: a fault to remove it tells the user nothing more.
+        let _ = fs::remove_file(&temporary);
+        Error::io("cannot write", &e).in_file(path.display().to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_replaced_as_in_llvm() {
+        let p = PrefixReplace::parse(b"old/;new/;obj/").unwrap();
+        assert_eq!(p.index_path(b"old/a.o"), b"new/a.o");
+        assert_eq!(p.object_path(b"old/a.o"), b"obj/a.o");
+        assert_eq!(p.index_path(b"elsewhere/a.o"), b"elsewhere/a.o");
+        let p = PrefixReplace::parse(b";new/").unwrap();
+        assert_eq!(
+            (p.index_path(b"a.o"), p.object_path(b"a.o")),
+            (b"new/a.o".to_vec(), b"new/a.o".to_vec())
+        );
+        assert!(PrefixReplace::parse(b"old").is_err());
+        assert!(PrefixReplace::parse(b"a;b;c;d").is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing() {
+        let folder = std::env::temp_dir().join(format!("liblto-files-{}", std::process::id()));
+        fs::create_dir_all(folder.join("taken")).unwrap();
+        let error = write_atomically(&folder.join("taken"), b"x").unwrap_err();
+        assert!(error.to_string().contains("taken"), "{error}");
+        write_atomically(&folder.join("a"), b"1").unwrap();
+        write_atomically(&folder.join("a"), b"2").unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "taken"]);
+        assert_eq!(fs::read(folder.join("a")).unwrap(), b"2");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

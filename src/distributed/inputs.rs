@@ -1,0 +1,196 @@
+//! From the files of a link to a combined index and what the linker said of its symbols.
+//!
+//! In: [`Source`]s, in the order of the link. Out: [`ThinInputs`]. Files are opened, read and let
+//! go one by one on each thread, so that only summaries stay in memory.
+
+use rayon::prelude::*;
+use std::ops::Deref;
+
+use crate::error::{Error, Result};
+use crate::resolution::SymbolResolution;
+use crate::summary::{
+    IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of, read_module,
+};
+use crate::symbols::{InputFile, Symbol};
+use crate::thinlink::{LinkPlan, Mention, ModuleSymbols, ThinLinkOptions};
+
+/// A file of the link.
+pub trait Source: Sync {
+    /// What holds its bytes.
+    type Bytes: Deref<Target = [u8]>;
+
+    /// The name that the module goes by in the index, in imports files and in the names of what
+    /// is written for it.
+    fn path(&self) -> &[u8];
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn bytes(&self) -> Result<Self::Bytes>;
+
+    /// What the linker said of the symbols of the file, in the order of [`InputFile::symbols`].
+    ///
+    /// # Errors
+    /// Where resolutions and symbols do not fit.
+    fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>>;
+}
+
+/// A module as it was read.
+struct Read {
+    part: Option<IndexPart>,
+    regular: bool,
+    split_lto_unit: bool,
+    mentions: Vec<Mention>,
+}
+
+/// A module of the link.
+#[derive(Debug)]
+struct Module {
+    id: Option<ModuleId>,
+    regular: bool,
+    split_lto_unit: bool,
+    mentions: Vec<Mention>,
+}
+
+/// What a thin link starts from.
+#[derive(Debug)]
+pub struct ThinInputs {
+    /// The combined index.
+    pub index: ModuleSummaryIndex,
+    /// The target triple of the first file.
+    pub target_triple: Vec<u8>,
+    modules: Vec<Module>,
+    /// By source, its module with a ThinLTO summary.
+    thin: Vec<Option<ModuleId>>,
+}
+
+/// Reads all files of a link.
+///
+/// # Errors
+/// That of the first file that has one, naming it; misuse where two files go by one name.
+pub fn read<S: Source>(sources: &[S]) -> Result<ThinInputs> {
+    let files: Vec<Result<(Vec<Read>, Vec<u8>)>> =
+        sources.par_iter().with_max_len(1).map(read_file).collect();
+    let mut parts = Vec::new();
+    let mut modules = Vec::new();
+    let mut thin = Vec::with_capacity(sources.len());
+    let mut target_triple = Vec::new();
+    for (number, file) in files.into_iter().enumerate() {
+        let (read, triple) = file.map_err(|e| match sources.get(number) {
+            Some(source) => e.in_file(String::from_utf8_lossy(source.path())),
+            None => e,
+        })?;
+        if number == 0 {
+            target_triple = triple;
+        }
+        let mut of_file = None;
+        for module in read {
+            let id = module.part.map(|part| {
+                parts.push(part);
+                ModuleId(parts.len() as u32 - 1)
+            });
+            if let (Some(id), false) = (id, module.regular)
+                && of_file.replace(id).is_some()
+            {
+                return Err(in_source(
+                    sources,
+                    number,
+                    Error::unsupported("Expected at most one ThinLTO module per bitcode file"),
+                ));
+            }
+            modules.push(Module {
+                id,
+                regular: module.regular,
+                split_lto_unit: module.split_lto_unit,
+                mentions: module.mentions,
+            });
+        }
+        thin.push(of_file);
+    }
+    let index = ModuleSummaryIndex::combine(parts)?;
+    Ok(ThinInputs { index, target_triple, modules, thin })
+}
+
+fn in_source<S: Source>(sources: &[S], number: usize, error: Error) -> Error {
+    match sources.get(number) {
+        Some(source) => error.in_file(String::from_utf8_lossy(source.path())),
+        None => error,
+    }
+}
+
+fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
+    let bytes = source.bytes()?;
+    let file = InputFile::open(&bytes)?;
+    let resolutions = source.resolve(&file)?;
+    let mut resolutions = resolutions.into_iter();
+    let mut modules = Vec::with_capacity(1);
+    for (number, module) in file.modules().iter().enumerate() {
+        let mut part = read_module(module, source.path(), &ReadOptions::THIN_LINK)?;
+        let regular = part.as_ref().is_none_or(|part| part.is_full_lto());
+        if let (true, Some(part)) = (regular, &mut part) {
+            // Regular LTO modules will be one; LLVM calls it by the empty path. Ours must differ,
+            // and none can be taken for a file's.
+            let mut path = b"\0regular LTO\0".to_vec();
+            path.extend_from_slice(source.path());
+            part.set_path(&path);
+        }
+        let symbols = file.module_symbols(number);
+        let mut mentions = Vec::with_capacity(symbols.size_hint().0);
+        for symbol in symbols {
+            let Some(resolution) = resolutions.next() else {
+                return Err(Error::misuse("there are fewer resolutions than symbols"));
+            };
+            mentions.push(mention(&file, &symbol, resolution));
+        }
+        let split_lto_unit =
+            part.as_ref().is_some_and(|p| p.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT));
+        modules.push(Read { part, regular, split_lto_unit, mentions });
+    }
+    if resolutions.next().is_some() {
+        return Err(Error::misuse("there are more resolutions than symbols"));
+    }
+    Ok((modules, file.target_triple().to_vec()))
+}
+
+fn mention(file: &InputFile<'_>, symbol: &Symbol<'_>, resolution: SymbolResolution) -> Mention {
+    let escaped = symbol.ir_name.starts_with(b"\x01");
+    let plain = if escaped { &symbol.ir_name[1..] } else { symbol.ir_name };
+    let name = guid_of(symbol.name);
+    let ir = match plain {
+        b"" => None,
+        plain if plain == symbol.name => Some(name),
+        plain => Some(guid_of(plain)),
+    };
+    Mention { name, ir, escaped, used: file.is_used(symbol), resolution }
+}
+
+impl ThinInputs {
+    /// Decides.
+    ///
+    /// # Errors
+    /// As [`LinkPlan::resolution_based`].
+    pub fn plan(&self, options: &ThinLinkOptions) -> Result<LinkPlan> {
+        let modules: Vec<ModuleSymbols<'_>> = self
+            .modules
+            .iter()
+            .map(|module| ModuleSymbols {
+                module: module.id,
+                regular: module.regular,
+                split_lto_unit: module.split_lto_unit,
+                mentions: &module.mentions,
+            })
+            .collect();
+        LinkPlan::resolution_based(&self.index, &modules, options)
+    }
+
+    /// The module of the index that a source became; `None` where it has no ThinLTO summary.
+    pub fn thin_module(&self, source: usize) -> Option<ModuleId> {
+        self.thin.get(source).copied().flatten()
+    }
+
+    /// Lets go of what was said of symbols, which a plan has taken in.
+    pub fn forget_symbols(&mut self) {
+        self.modules = Vec::new();
+    }
+}

@@ -1,0 +1,212 @@
+//! Command lines as LLVM's tools take them.
+//!
+//! In: the arguments of a process. Out: them as options with values and positional arguments, in
+//! order. `@FILE` stands for the arguments in a file, in GNU's quoting; such files may hold the
+//! resolutions of a whole link, so that their arguments are borrowed from the file wherever they
+//! have no quotes. Source: `TokenizeGNUCommandLine`, `ExpandResponseFiles` in CommandLine.cpp.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::container::FileBytes;
+use crate::error::{Error, Result};
+
+/// One argument.
+pub type Word<'a> = Cow<'a, [u8]>;
+
+/// The arguments of a process before and in response files: keeps the files while their words are
+/// in use.
+pub struct Arguments {
+    given: Vec<Vec<u8>>,
+    files: Vec<Option<FileBytes>>,
+}
+
+impl Arguments {
+    /// Opens the response files among the arguments.
+    ///
+    /// # Errors
+    /// Io, for a response file that exists and cannot be read. One that does not exist is an
+    /// argument, as in LLVM.
+    pub fn new(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
+        let given: Vec<Vec<u8>> = arguments.map(OsString::into_vec).collect();
+        let mut files = Vec::with_capacity(given.len());
+        for argument in &given {
+            files.push(match argument.strip_prefix(b"@") {
+                Some(name) if Path::new(OsStr::from_bytes(name)).exists() => {
+                    Some(FileBytes::open(Path::new(OsStr::from_bytes(name)))?)
+                }
+                _ => None,
+            });
+        }
+        Ok(Arguments { given, files })
+    }
+
+    /// All words, those of response files in their place.
+    pub fn words(&self) -> impl Iterator<Item = Word<'_>> {
+        self.given.iter().zip(&self.files).flat_map(|(argument, file)| {
+            let (own, text): (_, &[u8]) = match file {
+                Some(file) => (None, file),
+                None => (Some(Cow::Borrowed(argument.as_slice())), &[]),
+            };
+            own.into_iter().chain(Words { text })
+        })
+    }
+}
+
+/// The words of a response file.
+struct Words<'a> {
+    text: &'a [u8],
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        let blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\n' | b'\r');
+        let start = self.text.iter().position(|c| !blank(c))?;
+        let text = &self.text[start..];
+        let end = text.iter().position(|c| blank(c) || matches!(c, b'\'' | b'"' | b'\\'));
+        let Some(end) = end else {
+            self.text = &[];
+            return Some(Cow::Borrowed(text));
+        };
+        if blank(&text[end]) {
+            self.text = &text[end..];
+            return Some(Cow::Borrowed(&text[..end]));
+        }
+        let mut word = text[..end].to_vec();
+        let mut at = end;
+        let mut quote = None;
+        while let Some(&c) = text.get(at) {
+            at += 1;
+            match (c, quote) {
+                (b'\\', None) | (b'\\', Some(b'"')) => {
+                    word.extend(text.get(at));
+                    at += 1;
+                }
+                (b'\'' | b'"', None) => quote = Some(c),
+                (c, Some(q)) if c == q => quote = None,
+                (c, None) if blank(&c) => break,
+                (c, _) => word.push(c),
+            }
+        }
+        self.text = text.get(at..).unwrap_or(&[]);
+        Some(Cow::Owned(word))
+    }
+}
+
+/// An argument, taken apart.
+pub enum Argument<'a> {
+    /// Not an option.
+    Positional(Word<'a>),
+    /// `-name`, `--name`, with what follows `=` if there is any.
+    Option(Word<'a>, Option<Word<'a>>),
+}
+
+impl<'a> Argument<'a> {
+    /// Takes a word apart. A dash alone is positional.
+    pub fn parse(word: Word<'a>) -> Self {
+        let dashes = match &*word {
+            [b'-', b'-', _, ..] => 2,
+            [b'-', c, ..] if *c != b'-' => 1,
+            _ => return Argument::Positional(word),
+        };
+        let equals = word.iter().position(|&c| c == b'=');
+        let end = equals.unwrap_or(word.len());
+        let part = |from: usize, to: usize| match &word {
+            Cow::Borrowed(word) => Cow::Borrowed(&word[from..to]),
+            Cow::Owned(word) => Cow::Owned(word[from..to].to_vec()),
+        };
+        Argument::Option(part(dashes, end), equals.map(|at| part(at + 1, word.len())))
+    }
+}
+
+/// The words after an option that stands apart from its value.
+pub struct Parser<'a, I: Iterator<Item = Word<'a>>> {
+    words: I,
+    literal: bool,
+}
+
+impl<'a, I: Iterator<Item = Word<'a>>> Parser<'a, I> {
+    /// Over these words.
+    pub fn new(words: I) -> Self {
+        Parser { words, literal: false }
+    }
+
+    /// The next argument; behind `--` all are positional.
+    pub fn next_argument(&mut self) -> Option<Argument<'a>> {
+        let word = self.words.next()?;
+        if self.literal {
+            return Some(Argument::Positional(word));
+        }
+        if &*word == b"--" {
+            self.literal = true;
+            return self.next_argument();
+        }
+        Some(Argument::parse(word))
+    }
+
+    /// The value of an option: what stood behind `=`, or else the next word.
+    ///
+    /// # Errors
+    /// Misuse, where there is none.
+    pub fn value(&mut self, name: &[u8], value: Option<Word<'a>>) -> Result<Word<'a>> {
+        value.or_else(|| self.words.next()).ok_or_else(|| {
+            Error::misuse(format!(
+                "for the --{} option: requires a value!",
+                String::from_utf8_lossy(name)
+            ))
+        })
+    }
+}
+
+/// A flag's value: `-flag`, `-flag=true`, `-flag=false`.
+///
+/// # Errors
+/// Misuse, for another value.
+pub fn boolean(name: &[u8], value: Option<Word<'_>>) -> Result<bool> {
+    match value.as_deref() {
+        None | Some(b"" | b"true" | b"TRUE" | b"True" | b"1") => Ok(true),
+        Some(b"false" | b"FALSE" | b"False" | b"0") => Ok(false),
+        Some(other) => Err(Error::misuse(format!(
+            "for the --{} option: '{}' is invalid value for boolean argument! Try 0 or 1",
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        Words { text: text.as_bytes() }
+            .map(|word| String::from_utf8(word.into_owned()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn response_files_have_gnu_quoting() {
+        assert_eq!(words(" a  b\n-r=x,y,pl\n"), ["a", "b", "-r=x,y,pl"]);
+        assert_eq!(words(r#"'a b' "c \" d" e\ f g"h"i"#), ["a b", "c \" d", "e f", "ghi"]);
+        assert_eq!(words(""), [""; 0]);
+    }
+
+    #[test]
+    fn options_come_apart() {
+        let parse = |word: &'static str| match Argument::parse(Cow::Borrowed(word.as_bytes())) {
+            Argument::Positional(word) => (String::from_utf8_lossy(&word).into_owned(), None),
+            Argument::Option(name, value) => (
+                format!("<{}>", String::from_utf8_lossy(&name)),
+                value.map(|v| String::from_utf8_lossy(&v).into_owned()),
+            ),
+        };
+        assert_eq!(parse("a=b"), ("a=b".into(), None));
+        assert_eq!(parse("-"), ("-".into(), None));
+        assert_eq!(parse("--x=a=b"), ("<x>".into(), Some("a=b".into())));
+        assert_eq!(parse("-x"), ("<x>".into(), None));
+    }
+}

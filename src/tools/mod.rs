@@ -1,0 +1,8 @@
+//! Programs for people and for tests, with the command lines of LLVM's.
+//!
+//! In: the arguments of a process. Out: its exit code, what it prints, the files it writes. These
+//! are front ends: they convert and delegate.
+
+pub mod command_line;
+pub mod lto;
+pub mod lto2;
