@@ -13,6 +13,10 @@ DESTDIR ?=
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 LIBEXECDIR ?= $(PREFIX)/libexec
+BINDIR ?= $(PREFIX)/bin
+
+# Programs for people, which go to BINDIR; lto-worker is the library's own.
+programs := lto-cgdata
 
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 # cargo's dev profile writes to a folder of another name.
@@ -52,11 +56,12 @@ headers:
 	scripts/headers.sh
 
 install: build
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' '$(DESTDIR)$(LIBEXECDIR)/liblto'
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' '$(DESTDIR)$(LIBEXECDIR)/liblto' '$(DESTDIR)$(BINDIR)'
 	install -m 755 '$(out)/libLTO.so' '$(DESTDIR)$(LIBDIR)/$(file)'
 	ln -sfn '$(file)' '$(DESTDIR)$(LIBDIR)/$(soname)'
 	ln -sfn '$(soname)' '$(DESTDIR)$(LIBDIR)/libLTO.so'
 	install -m 755 '$(out)/lto-worker' '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker'
+	install -m 755 $(programs:%='$(out)/%') '$(DESTDIR)$(BINDIR)/'
 	install -m 644 include/llvm-c/*.h '$(DESTDIR)$(INCLUDEDIR)/llvm-c/'
 	sed -e 's|@prefix@|$(PREFIX)|; s|@libdir@|$(LIBDIR)|; s|@includedir@|$(INCLUDEDIR)|' \
 	    -e 's|@libexecdir@|$(LIBEXECDIR)|; s|@version@|$(version)|' \
@@ -68,6 +73,7 @@ uninstall:
 	scripts/bfd-plugin-links.sh remove '$(DESTDIR)' '$(LIBDIR)/$(soname)' $(bfd_plugin_dirs)
 	rm -f '$(DESTDIR)$(LIBDIR)/$(file)' '$(DESTDIR)$(LIBDIR)/$(soname)' '$(DESTDIR)$(LIBDIR)/libLTO.so'
 	rm -f '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker' '$(DESTDIR)$(LIBDIR)/pkgconfig/libLTO.pc'
+	rm -f $(programs:%='$(DESTDIR)$(BINDIR)/%')
 	rm -f $(patsubst include/%,'$(DESTDIR)$(INCLUDEDIR)/%',$(wildcard include/llvm-c/*.h))
 	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LIBEXECDIR)/liblto' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' \
 	    '$(DESTDIR)$(LIBDIR)/pkgconfig' 2>/dev/null

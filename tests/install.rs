@@ -69,6 +69,7 @@ fn a_staged_installation_and_its_removal() {
     assert_eq!(
         new,
         [
+            "opt/lto/bin/lto-cgdata",
             "opt/lto/include/llvm-c/lto.h",
             "opt/lto/lib/bfd-plugins/libLTO.so",
             "opt/lto/lib/libLTO.so",
