@@ -97,3 +97,25 @@ fn every_libllvm_compiles_with_constructors_in_init_array() {
     }
     assert!(tried >= 2, "no libLLVM with its clang was found");
 }
+
+#[test]
+fn llvm_14_reads_both_kinds_of_pointers() {
+    let library = Library::find_all().into_iter().find(|library| library.version.major == 14);
+    let library = library.expect("this test needs libLLVM 14, the only one with two kinds");
+    let clang = clang(14).expect("this test needs clang 14");
+    let source = "char *p; char *f(char **q) { return *q; } int main(void) { return !!f(&p); }";
+    let typed = compile(&clang, "typed", source, &[]);
+    let opaque = compile(&clang, "opaque", source, &["-mllvm", "-opaque-pointers"]);
+    let config = EngineConfig { llvm: Some(library.path), ..config(false) };
+    let engine = Engine::start(&config, &[]).unwrap();
+    let mut lease = engine.lease().unwrap();
+    lease.new_module("typed").unwrap();
+    lease.link("typed.o", &typed).unwrap();
+    assert!(lease.link("opaque.o", &opaque).is_err(), "the context has typed pointers by now");
+    lease.new_module("opaque").unwrap();
+    lease.link("opaque.o", &opaque).unwrap();
+    lease.load("typed.o", &typed).unwrap();
+    lease.set_target(&TargetConfig::default()).unwrap();
+    lease.passes("lto<O2>", PassOptions::at_level(2)).unwrap();
+    assert!(!lease.emit(FileType::Object).unwrap().is_empty());
+}

@@ -213,6 +213,7 @@ functions! {
         // Support.h, ErrorHandling.h
         LLVMParseCommandLineOptions: fn(c_int, *const *const c_char, *const c_char);
         LLVMInstallFatalErrorHandler: fn(Option<FatalErrorHandler>);
+        LLVMShutdown: fn();
     }
     optional {
         LLVMGetVersion: fn(*mut c_uint, *mut c_uint, *mut c_uint);

@@ -305,9 +305,9 @@ fn version_in_name(name: &str) -> Option<Version> {
 /// What library a path leads to; `None` where it is no ELF file or no libLLVM.
 fn identify(path: &Path, origin: Origin) -> Option<LibraryInfo> {
     let real = path.canonicalize().ok()?;
-    let mut magic = [0; 4];
-    std::fs::File::open(&real).ok()?.read_exact(&mut magic).ok()?;
-    if magic != *b"\x7fELF" {
+    let mut header = [0; 20];
+    std::fs::File::open(&real).ok()?.read_exact(&mut header).ok()?;
+    if !is_loadable(&header) {
         return None;
     }
     let of = |path: &Path| version_in_name(path.file_name()?.to_str()?);
@@ -315,6 +315,24 @@ fn identify(path: &Path, origin: Origin) -> Option<LibraryInfo> {
     let version = of(path).unwrap_or_default().max(of(&real).unwrap_or_default());
     let version = if version.major == 0 { version_in_name(&soname(&real)?)? } else { version };
     (version.major != 0).then_some(LibraryInfo { path: real, version, origin })
+}
+
+/// Whether an ELF header is one of this machine's shared objects: the loader's cache also lists
+/// those of other architectures that the processor runs.
+fn is_loadable(header: &[u8; 20]) -> bool {
+    use object::elf::{ELFCLASS32, ELFCLASS64, EM_AARCH64, EM_RISCV, EM_X86_64};
+    let class = if cfg!(target_pointer_width = "64") { ELFCLASS64 } else { ELFCLASS32 };
+    let own = match std::env::consts::ARCH {
+        "x86_64" => Some(EM_X86_64),
+        "aarch64" => Some(EM_AARCH64),
+        "riscv64" => Some(EM_RISCV),
+        _ => None,
+    };
+    let [b'\x7f', b'E', b'L', b'F', file_class, .., machine_0, machine_1] = *header else {
+        return false;
+    };
+    let machine = u16::from_ne_bytes([machine_0, machine_1]);
+    file_class == class && own.is_none_or(|own| own == machine)
 }
 
 /// DT_SONAME of an ELF file, or `None`.
@@ -367,6 +385,14 @@ fn find_rust_sysroot() -> Option<PathBuf> {
     let rustc = env("RUSTC").filter(|path| path.is_absolute()).or_else(|| on_path("rustc"))?;
     if let Some(sysroot) = of_program(rustc.clone()).filter(|path| has_libllvm(path)) {
         return Some(sysroot);
+    }
+    // rustup itself says where the toolchain is in a third of the time that its rustc needs.
+    let rustup = rustc.canonicalize().ok().filter(|real| real.ends_with("rustup"));
+    if let Some(rustup) = rustup {
+        let which = run_briefly(&rustup, &["which", "rustc"])?;
+        if let Some(sysroot) = of_program(PathBuf::from(which.trim_end())) {
+            return Some(sysroot);
+        }
     }
     let printed = run_briefly(&rustc, &["--print", "sysroot"])?;
     Some(PathBuf::from(printed.trim_end())).filter(|path| path.is_dir())
@@ -479,6 +505,21 @@ mod tests {
              the system's); looked in /usr/lib, /opt; install LLVM 99 or newer (Debian: apt \
              install libllvm99), or name a libLLVM in LTO_LLVM"
         );
+    }
+
+    #[test]
+    fn libraries_of_other_machines_are_passed_over() {
+        let mut header = [0; 20];
+        let own = std::env::current_exe().unwrap();
+        std::fs::File::open(own).unwrap().read_exact(&mut header).unwrap();
+        assert!(is_loadable(&header));
+        let mut other = header;
+        other[4] ^= 3;
+        assert!(!is_loadable(&other));
+        other = header;
+        other[18] ^= 1;
+        assert!(!is_loadable(&other));
+        assert!(!is_loadable(b"/* GNU ld script */\n"));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use super::api::{self, Api};
+use super::clopt;
 use super::edit;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
@@ -45,6 +46,7 @@ pub(super) struct Machine {
     /// Boxed, since LLVM keeps its address.
     sink: Box<Sink>,
     state: Option<State>,
+    opaque_pointers: bool,
 }
 
 /// A context with its module. Freed by [`Machine::reset`], in the order that LLVM wants.
@@ -52,6 +54,9 @@ struct State {
     context: *mut api::Context,
     module: *mut api::Module,
     target: Option<TargetConfig>,
+    /// The identifier of a module into which nothing was linked yet.
+    empty: Option<String>,
+    /// Code generation has consumed the module.
     spent: bool,
 }
 
@@ -59,7 +64,7 @@ impl Machine {
     /// `remarks`: whether optimization remarks were asked for.
     pub(super) fn new(api: Arc<Api>, remarks: bool, list: Diagnostics) -> Machine {
         let sink = Sink { api: api.clone(), list, module: RefCell::default(), remarks };
-        Machine { api, sink: Box::new(sink), state: None }
+        Machine { api, sink: Box::new(sink), state: None, opaque_pointers: false }
     }
 
     /// Does what is asked; `bulk` is the bitcode that came with the request. `result` is called
@@ -74,43 +79,18 @@ impl Machine {
         match request {
             Request::Hello { .. } => Err(Error::engine("a second greeting")),
             Request::NewModule { identifier } => {
-                self.reset();
-                *self.sink.module.borrow_mut() = identifier.clone();
-                let name = c_string(identifier)?;
-                let context = self.new_context();
-                // SAFETY: a C string and a live context.
-                let module = unsafe {
-                    (self.api.f.LLVMModuleCreateWithNameInContext)(name.as_ptr(), context)
-                };
-                self.state = Some(State { context, module, target: None, spent: false });
+                self.new_module(identifier)?;
                 Ok(Answer::Done)
             }
             Request::Load { identifier } => {
-                self.reset();
-                *self.sink.module.borrow_mut() = identifier.clone();
-                let context = self.new_context();
-                let parsed = self.parse(context, identifier, bulk.ok_or_else(no_bulk)?);
-                match parsed {
-                    Ok(module) => {
-                        self.state = Some(State { context, module, target: None, spent: false });
-                        Ok(Answer::Done)
-                    }
-                    Err(error) => {
-                        // SAFETY: a context of ours that nothing refers to.
-                        unsafe { (self.api.f.LLVMContextDispose)(context) };
-                        Err(error)
-                    }
-                }
+                let bitcode = bulk.ok_or_else(no_bulk)?;
+                self.load(identifier, bitcode)?;
+                Ok(Answer::Done)
             }
             Request::Link { identifier } => {
-                let (context, module) = self.building()?;
                 let bitcode = bulk.ok_or_else(no_bulk)?;
                 let outer = self.sink.module.replace(identifier.clone());
-                let linked = self.parse(context, identifier, bitcode).and_then(|source| {
-                    // SAFETY: two modules of one context; the source is consumed in any case.
-                    let failed = unsafe { (self.api.f.LLVMLinkModules2)(module, source) };
-                    self.check(failed != 0, "linking failed")
-                });
+                let linked = self.link(identifier, bitcode);
                 self.sink.module.replace(outer);
                 linked.map(|()| Answer::Done)
             }
@@ -152,11 +132,18 @@ impl Machine {
                 let editor = edit::Editor { api: &self.api, context, module };
                 Ok(Answer::Globals(editor.globals()))
             }
-            Request::Reset => {
+            Request::Reset | Request::Exit => {
                 self.reset();
                 Ok(Answer::Done)
             }
         }
+    }
+
+    /// Takes down LLVM in this process, for what it prints then (`-time-passes`, `-stats`).
+    pub(super) fn shut_down(mut self) {
+        self.reset();
+        // SAFETY: the only context is gone, and nothing calls LLVM hereafter.
+        unsafe { (self.api.f.LLVMShutdown)() };
     }
 
     fn reset(&mut self) {
@@ -168,6 +155,75 @@ impl Machine {
                 (self.api.f.LLVMContextDispose)(state.context);
             }
         }
+    }
+
+    fn new_module(&mut self, identifier: &str) -> Result<()> {
+        self.reset();
+        identifier.clone_into(&mut self.sink.module.borrow_mut());
+        let name = c_string(identifier)?;
+        let context = self.new_context();
+        // SAFETY: a C string and a live context.
+        let module =
+            unsafe { (self.api.f.LLVMModuleCreateWithNameInContext)(name.as_ptr(), context) };
+        let identifier = identifier.to_string();
+        self.state =
+            Some(State { context, module, target: None, empty: Some(identifier), spent: false });
+        Ok(())
+    }
+
+    fn load(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
+        self.reset();
+        identifier.clone_into(&mut self.sink.module.borrow_mut());
+        let context = self.new_context();
+        match self.parse(context, identifier, bitcode) {
+            Ok(module) => {
+                self.state =
+                    Some(State { context, module, target: None, empty: None, spent: false });
+                Ok(())
+            }
+            Err(error) => {
+                // SAFETY: a context of ours that nothing refers to.
+                unsafe { (self.api.f.LLVMContextDispose)(context) };
+                if self.switch_to_opaque_pointers(&error) {
+                    return self.load(identifier, bitcode);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn link(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
+        let (context, module) = self.building()?;
+        let source = match self.parse(context, identifier, bitcode) {
+            Ok(source) => source,
+            Err(error) => {
+                // The kind of pointers can change as long as there is nothing in the context.
+                let empty = self.state.as_ref().and_then(|state| state.empty.clone());
+                if let Some(empty) = empty.filter(|_| self.switch_to_opaque_pointers(&error)) {
+                    self.new_module(&empty)?;
+                    return self.link(identifier, bitcode);
+                }
+                return Err(error);
+            }
+        };
+        if let Some(state) = &mut self.state {
+            state.empty = None;
+        }
+        // SAFETY: two modules of one context; the source is consumed in any case.
+        let failed = unsafe { (self.api.f.LLVMLinkModules2)(module, source) };
+        self.check(failed != 0, "linking failed")
+    }
+
+    /// LLVM 14 reads opaque pointers only if told to before; from then on every module of this
+    /// process has them. True once, on the error that asks for it.
+    fn switch_to_opaque_pointers(&mut self, error: &Error) -> bool {
+        let asks = error.message().contains("-opaque-pointers mode");
+        if !asks || self.opaque_pointers {
+            return false;
+        }
+        self.opaque_pointers = true;
+        self.sink.list.borrow_mut().clear();
+        clopt::apply(&self.api, &["-opaque-pointers".to_string()]).is_ok()
     }
 
     /// A context as LLVM's LTO sets its own up (`LTOLLVMContext`, `LTOCodeGenerator`).

@@ -103,8 +103,14 @@ pub(super) fn memfd(name: &std::ffi::CStr, flags: libc::c_uint) -> Result<File> 
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// A sealed memfd with this content.
-fn share(bytes: &[u8]) -> Result<File> {
+/// Bytes in a sealed memfd, ready to be sent.
+pub(super) struct Shared {
+    file: File,
+    len: u64,
+}
+
+/// Copies bytes into memory that can be sent.
+pub(super) fn share(bytes: &[u8]) -> Result<Shared> {
     let failed = |error| Error::io("writing to shared memory", &error);
     let mut file = memfd(c"lto", libc::MFD_ALLOW_SEALING)?;
     file.write_all(bytes).map_err(failed)?;
@@ -113,7 +119,7 @@ fn share(bytes: &[u8]) -> Result<File> {
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
         return Err(failed(io::Error::last_os_error()));
     }
-    Ok(file)
+    Ok(Shared { file, len: bytes.len() as u64 })
 }
 
 /// Maps the first `len` bytes of a sealed memfd.
@@ -151,13 +157,12 @@ fn map(file: &File, len: u64) -> Result<Bytes> {
 }
 
 /// Sends a message; a peer that is gone is an `Io` error and never a signal.
-pub(super) fn send(mut socket: &UnixStream, body: &[u8], bulk: Option<&[u8]>) -> Result<()> {
-    let file = bulk.map(share).transpose()?;
+pub(super) fn send(mut socket: &UnixStream, body: &[u8], bulk: Option<&Shared>) -> Result<()> {
     let mut header = [0; HEADER];
-    let bulk_len = bulk.map_or(0, <[u8]>::len) as u64;
+    let bulk_len = bulk.map_or(0, |bulk| bulk.len);
     let fields = [
         MAGIC.as_slice(),
-        &u32::from(file.is_some()).to_le_bytes(),
+        &u32::from(bulk.is_some()).to_le_bytes(),
         &(body.len() as u64).to_le_bytes(),
         &bulk_len.to_le_bytes(),
     ]
@@ -173,7 +178,7 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], bulk: Option<&[u8]>) ->
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = &mut iov;
         message.msg_iovlen = 1;
-        if let Some(file) = &file {
+        if let Some(Shared { file, .. }) = bulk {
             message.msg_control = control.as_mut_ptr().cast();
             // SAFETY: pure arithmetic. CMSG_SPACE of one descriptor is 24 bytes, control has 32.
             message.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as _;
@@ -308,7 +313,8 @@ mod tests {
     fn body_and_bulk_arrive() {
         let (a, b) = UnixStream::pair().unwrap();
         for bulk in [None, Some(&b""[..]), Some(&[7; 100_000][..])] {
-            send(&a, b"hello", bulk).unwrap();
+            let shared = bulk.map(|bytes| share(bytes).unwrap());
+            send(&a, b"hello", shared.as_ref()).unwrap();
             let (body, got) = receive(&b).unwrap().unwrap();
             assert_eq!(body, b"hello");
             assert_eq!(got.as_deref(), bulk);
@@ -346,7 +352,7 @@ mod tests {
         let file = memfd(c"test", libc::MFD_ALLOW_SEALING).unwrap();
         file.set_len(10).unwrap();
         assert!(map(&file, 10).is_err());
-        assert!(map(&share(b"1234").unwrap(), 5).is_err());
-        assert_eq!(&*map(&share(b"1234").unwrap(), 4).unwrap(), b"1234");
+        assert!(map(&share(b"1234").unwrap().file, 5).is_err());
+        assert_eq!(&*map(&share(b"1234").unwrap().file, 4).unwrap(), b"1234");
     }
 }

@@ -46,6 +46,8 @@ pub(super) enum Request {
     Globals,
     /// Forget module, target and context.
     Reset,
+    /// End in good order, without an answer.
+    Exit,
 }
 
 impl Request {
@@ -65,6 +67,7 @@ impl Request {
             Request::Emit { .. } => "generating code",
             Request::Globals => "listing symbols",
             Request::Reset => "starting anew",
+            Request::Exit => "ending",
         }
     }
 
@@ -134,6 +137,7 @@ impl Request {
             }
             Request::Globals => w.u8(11),
             Request::Reset => w.u8(12),
+            Request::Exit => w.u8(13),
         }
         w.0
     }
@@ -184,6 +188,7 @@ impl Request {
             },
             11 => Request::Globals,
             12 => Request::Reset,
+            13 => Request::Exit,
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -493,6 +498,7 @@ mod tests {
             Request::Emit { file_type: FileType::Object },
             Request::Globals,
             Request::Reset,
+            Request::Exit,
         ]
     }
 

@@ -12,7 +12,7 @@
 use super::api::Api;
 use super::clopt;
 use super::machine::{Diagnostics, Machine};
-use super::memory::{receive, send};
+use super::memory::{receive, send, share};
 use super::protocol::{Answer, Reply, Request};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
@@ -58,11 +58,18 @@ pub(super) fn serve(socket: &UnixStream, in_process: bool) -> Result<()> {
 }
 
 fn converse(socket: &UnixStream, in_process: bool, diagnostics: &Diagnostics) -> Result<()> {
-    let mut machine = None;
+    let mut machine: Option<Machine> = None;
     while let Some((body, bulk)) = receive(socket)? {
         diagnostics.borrow_mut().clear();
         let mut bytes = None;
-        let result = Request::decode(&body).and_then(|request| match (&request, &mut machine) {
+        let request = Request::decode(&body);
+        if matches!(request, Ok(Request::Exit)) {
+            if let (Some(machine), false) = (machine, in_process) {
+                machine.shut_down();
+            }
+            return Ok(());
+        }
+        let result = request.and_then(|request| match (&request, &mut machine) {
             (Request::Hello { library, named, cl_opts, .. }, None) => {
                 let named = (named.major, named.minor, named.patch);
                 if in_process {
@@ -77,8 +84,8 @@ fn converse(socket: &UnixStream, in_process: bool, diagnostics: &Diagnostics) ->
             }
             (_, None) => Err(Error::engine("the first request was not a greeting")),
             (request, Some(machine)) => machine.run(request, bulk.as_deref(), |result| {
-                // Shared at once: LLVM's buffer is gone when this returns.
-                bytes = Some(result.to_vec());
+                // LLVM's buffer is gone when this returns.
+                bytes = Some(share(result)?);
                 Ok(())
             }),
         });
@@ -87,7 +94,7 @@ fn converse(socket: &UnixStream, in_process: bool, diagnostics: &Diagnostics) ->
         }
         let reply =
             Reply { result, diagnostics: diagnostics.borrow_mut().split_off(0), fatal: false };
-        send(socket, &reply.encode(), bytes.as_deref())?;
+        send(socket, &reply.encode(), bytes.as_ref())?;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How much of a dead worker's last words an error repeats, in bytes.
 const TAIL: usize = 1000;
@@ -35,6 +36,8 @@ const TAIL: usize = 1000;
 pub(super) struct Connection {
     socket: UnixStream,
     peer: Peer,
+    /// Options may ask LLVM for reports (`-time-passes`) that it prints when its process exits.
+    reports_at_exit: bool,
 }
 
 enum Peer {
@@ -71,7 +74,10 @@ impl Connection {
             cl_opts: config.cl_opts.clone(),
         };
         match connection.call(&hello, None)?.0.result? {
-            Answer::Loaded { version } => Ok((connection, version)),
+            Answer::Loaded { version } => {
+                connection.reports_at_exit = !config.cl_opts.is_empty();
+                Ok((connection, version))
+            }
             other => Err(Error::engine(format!("the worker answered {other:?} to the greeting"))),
         }
     }
@@ -86,7 +92,11 @@ impl Connection {
                 let _ = serve(&theirs, true);
             })
             .map_err(|error| Error::io("starting a thread for LLVM", &error))?;
-        Ok(Connection { socket, peer: Peer::Thread { handle: Some(handle) } })
+        Ok(Connection {
+            socket,
+            peer: Peer::Thread { handle: Some(handle) },
+            reports_at_exit: false,
+        })
     }
 
     fn start_process(program: &Path) -> Result<Connection> {
@@ -107,7 +117,7 @@ impl Connection {
             .stderr(Stdio::from(for_worker))
             .spawn()
             .map_err(failed)?;
-        Ok(Connection { socket, peer: Peer::Process { child, errors } })
+        Ok(Connection { socket, peer: Peer::Process { child, errors }, reports_at_exit: false })
     }
 
     /// Asks and waits for the answer. An error means that the machine is gone.
@@ -117,7 +127,8 @@ impl Connection {
         bulk: Option<&[u8]>,
     ) -> Result<(Reply, Option<Bytes>)> {
         debug_assert_eq!(request.has_bulk(), bulk.is_some());
-        let answer = memory::send(&self.socket, &request.encode(), bulk)
+        let bulk = bulk.map(memory::share).transpose()?;
+        let answer = memory::send(&self.socket, &request.encode(), bulk.as_ref())
             .and_then(|()| memory::receive(&self.socket));
         match answer {
             Ok(Some((body, bulk))) => {
@@ -175,8 +186,17 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         match &mut self.peer {
-            Peer::Process { child, .. } => {
-                // It holds nothing that would need an orderly end.
+            Peer::Process { child, errors } => {
+                if self.reports_at_exit
+                    && memory::send(&self.socket, &Request::Exit.encode(), None).is_ok()
+                {
+                    let deadline = Instant::now() + Duration::from_secs(5);
+                    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    pass_on(errors);
+                }
+                // Otherwise it holds nothing that would need an orderly end.
                 let _ = child.kill();
                 let _ = child.wait();
             }
