@@ -294,6 +294,46 @@ fn older_producers_give_what_llvm_22_makes_of_them() {
     }
 }
 
+/// Two files in a row: the first one's table is not that of the whole, and both string tables
+/// are in use.
+#[test]
+fn a_file_of_two_modules_has_the_symbols_of_both() {
+    let dir = folder("symbols-two");
+    let mut parts = Vec::new();
+    for (name, text) in [
+        (
+            "a",
+            "int shared; int only_a(void) { return 1; } int ext(void); int use(void) { return ext(); }",
+        ),
+        ("b", "int only_b(void) { return 2; } __attribute__((weak)) int w(void) { return 3; }"),
+    ] {
+        let (c, o) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.o")));
+        fs::write(&c, text).unwrap();
+        let args = ["-target", "x86_64-pc-linux-gnu", "-flto", "-fcommon", "-c"];
+        let files = [c.to_str().unwrap(), "-o", o.to_str().unwrap()];
+        assert!(run("clang-22", &[&args[..], &files].concat()));
+        parts.push(o);
+    }
+    let both = dir.join("both.o");
+    let [a, b] = [0, 1].map(|i: usize| parts[i].to_str().unwrap());
+    assert!(run("llvm-cat-22", &["-b", a, b, "-o", both.to_str().unwrap()]));
+    let bytes = fs::read(&both).unwrap();
+    let input = InputFile::open(&bytes).unwrap();
+    assert!(!input.uses_stored_table());
+    assert_eq!(input.modules().len(), 2);
+    let output = Command::new("llvm-lto2-22").arg("dump-symtab").arg(&both).output().unwrap();
+    let theirs: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|l| l.as_bytes().first().is_some_and(u8::is_ascii_uppercase))
+        .filter_map(|l| l.split_once(' ').map(|(_, name)| name.to_string()))
+        .collect();
+    let ours = input.symbols().map(|s| String::from_utf8_lossy(s.name).into_owned());
+    assert_eq!(ours.collect::<Vec<_>>(), theirs);
+    assert_eq!(theirs.len(), 6);
+    let error = LtoModule::read(&bytes).unwrap_err().to_string();
+    assert!(error.contains("single module"), "{error}");
+}
+
 /// Whatever is done to a module, it is read or refused.
 #[test]
 fn damaged_files_are_refused_or_read() {

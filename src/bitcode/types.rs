@@ -115,6 +115,12 @@ impl TypeTable {
         }
     }
 
+    /// A table of these types, for tests of those who ask about types.
+    #[cfg(test)]
+    pub(crate) fn of(types: Vec<Type>) -> Self {
+        TypeTable { types }
+    }
+
     /// A type by its id.
     pub fn get(&self, id: u32) -> Result<&Type> {
         self.types

@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
                 );
             }
             let ty = globals.value_type(g)?;
-            let size = globals.layout().alloc_size(globals.types()?, ty)?;
+            let size = globals.alloc_size(ty)?;
             let unc = uncommon.get_or_insert_default();
             // The field has 32 bits; LLVM cuts as well.
             unc[0] = size as u32;
@@ -231,15 +231,14 @@ impl<'a> Builder<'a> {
     ) -> Result<Option<u32>> {
         let name = if globals.triple.format == ObjectFormat::Coff {
             // On COFF a comdat is known by its leader's symbol; a local leader takes no part.
-            let mut all = globals.module.globals.iter().enumerate();
-            let (id, leader) = all
-                .find(|(_, g)| g.name == comdat.name)
+            let (id, leader) = globals
+                .named(&comdat.name)
                 .ok_or_else(|| Error::malformed("could not find a comdat's leader"))?;
             if leader.linkage.is_local() {
                 return Ok(None);
             }
             let mut out = Vec::new();
-            globals.plain_name(mangler, id as u32, leader, &mut out)?;
+            globals.plain_name(mangler, id, leader, &mut out)?;
             self.strings.add(&out)
         } else {
             self.ir_name(&comdat.name)

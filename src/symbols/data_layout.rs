@@ -6,6 +6,8 @@
 //!
 //! Source: LLVM's `DataLayout.cpp`; the defaults are those of `DefaultIntSpecs` and its neighbours.
 
+use std::collections::HashMap;
+
 use crate::bitcode::{Type, TypeTable};
 use crate::error::{Error, Result};
 
@@ -81,8 +83,6 @@ pub struct DataLayout {
 /// Types within types deeper than this are taken for malformed: LLVM's own writers cannot make
 /// them, and a type that contains itself would never end.
 const MAX_DEPTH: u32 = 256;
-/// How many types one size may ask for: structs of structs multiply.
-const MAX_STEPS: u32 = 1 << 20;
 
 impl DataLayout {
     /// Parses a layout string. What cannot be read leaves the default: sizes of commons are then
@@ -149,8 +149,8 @@ impl DataLayout {
     /// # Errors
     /// Malformed for a type without a size or one that contains itself; unsupported for one whose
     /// layout only its target knows.
-    pub fn alloc_size(&self, types: &TypeTable, id: u32) -> Result<u64> {
-        let mut walk = Walk { layout: self, types, steps: 0 };
+    pub fn alloc_size(&self, types: &TypeTable, id: u32, known: &mut SizeCache) -> Result<u64> {
+        let mut walk = Walk { layout: self, types, known };
         walk.alloc_size(id, 0)
     }
 }
@@ -166,10 +166,15 @@ fn set(table: &mut Vec<(u64, u64)>, bits: u64, align: u64) {
     }
 }
 
+/// Sizes in bits and alignments in bytes of types that were asked for before: structs of structs
+/// multiply, so that without it a small type table could keep us busy for ever.
+#[derive(Clone, Debug, Default)]
+pub struct SizeCache(HashMap<u32, (u64, u64)>);
+
 struct Walk<'a> {
     layout: &'a DataLayout,
     types: &'a TypeTable,
-    steps: u32,
+    known: &'a mut SizeCache,
 }
 
 fn round_up(value: u64, align: u64) -> Result<u64> {
@@ -188,10 +193,18 @@ impl Walk<'_> {
 
     /// Size in bits and ABI alignment in bytes.
     fn layout_of(&mut self, id: u32, depth: u32) -> Result<(u64, u64)> {
-        self.steps += 1;
-        if depth > MAX_DEPTH || self.steps > MAX_STEPS {
+        if let Some(known) = self.known.0.get(&id) {
+            return Ok(*known);
+        }
+        if depth > MAX_DEPTH {
             return Err(Error::malformed("a type that contains itself"));
         }
+        let found = self.compute(id, depth)?;
+        self.known.0.insert(id, found);
+        Ok(found)
+    }
+
+    fn compute(&mut self, id: u32, depth: u32) -> Result<(u64, u64)> {
         Ok(match self.types.get(id)? {
             Type::Integer(bits) | Type::Byte(bits) => {
                 let bits = u64::from(*bits);
@@ -262,5 +275,58 @@ impl Walk<'_> {
         let entry = self.layout.vectors.iter().find(|e| e.0 == bits);
         let natural = natural.checked_next_power_of_two().unwrap_or(1);
         (bits, entry.map_or(natural, |e| e.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86_64: &str =
+        "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128";
+
+    /// tests/symbols_llvm.rs compares commons of more types with LLVM.
+    #[test]
+    fn sizes_of_types() {
+        let table = TypeTable::of(vec![
+            Type::Integer(8),                                          // 0
+            Type::Integer(24),                                         // 1
+            Type::Integer(64),                                         // 2
+            Type::X86Fp80,                                             // 3
+            Type::Pointer { pointee: None, address_space: 270 },       // 4
+            Type::Array { count: 3, element: 1 },                      // 5
+            Type::OpaqueStruct,                                        // 6
+            Type::Float,                                               // 7
+            Type::Struct { packed: false, elements: vec![0, 2, 0] },   // 8
+            Type::Struct { packed: true, elements: vec![0, 2, 0, 3] }, // 9
+            Type::Struct { packed: false, elements: vec![] },          // 10
+            Type::Struct { packed: false, elements: vec![11] },        // 11 is in itself
+            Type::Integer(128),                                        // 12
+            Type::Vector { count: 3, element: 7, scalable: false },    // 13
+            Type::Array { count: u64::MAX, element: 2 },               // 14
+        ]);
+        let d = DataLayout::parse(X86_64.as_bytes());
+        let size = |id| d.alloc_size(&table, id, &mut SizeCache::default());
+        for (id, bytes) in [
+            (0, 1),
+            (1, 4),
+            (2, 8),
+            (3, 16),
+            (4, 4),
+            (5, 12),
+            (8, 24),
+            (9, 26),
+            (10, 0),
+            (12, 16),
+            (13, 16),
+        ] {
+            assert_eq!(size(id).unwrap(), bytes, "type {id}");
+        }
+        for id in [6, 11, 14, 99] {
+            assert!(size(id).is_err(), "type {id}");
+        }
+        let small = DataLayout::parse(b"e-p:32:32-i64:32");
+        assert_eq!(small.pointer_size(0), 4);
+        assert_eq!(small.alloc_size(&table, 8, &mut SizeCache::default()).unwrap(), 16);
     }
 }

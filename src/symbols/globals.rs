@@ -8,9 +8,10 @@
 //! Source: LLVM's `Globals.cpp` (`findBaseObject`, `canBeOmittedFromSymbolTable`) and
 //! `ModuleSymbolTable.cpp` (`getSymbolFlags`, `printSymbolName`).
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
-use super::data_layout::{DataLayout, Mangling};
+use super::data_layout::{DataLayout, Mangling, SizeCache};
 use super::mangle::{ByteCount, Mangler, X86_FASTCALL, X86_STDCALL, X86_VECTORCALL};
 use super::param_attrs::ParamAttrs;
 use super::triple::Triple;
@@ -53,6 +54,8 @@ pub struct Globals<'m, 'a> {
     layout: OnceCell<DataLayout>,
     attrs: OnceCell<ParamAttrs>,
     metadata: OnceCell<Metadata<'a>>,
+    by_name: OnceCell<HashMap<&'m [u8], u32>>,
+    sizes: RefCell<SizeCache>,
 }
 
 impl<'m, 'a> Globals<'m, 'a> {
@@ -67,6 +70,8 @@ impl<'m, 'a> Globals<'m, 'a> {
             layout: OnceCell::new(),
             attrs: OnceCell::new(),
             metadata: OnceCell::new(),
+            by_name: OnceCell::new(),
+            sizes: RefCell::default(),
         }
     }
 
@@ -103,6 +108,25 @@ impl<'m, 'a> Globals<'m, 'a> {
     /// The module's types.
     pub fn types(&self) -> Result<&TypeTable> {
         get_or_try(&self.types, || TypeTable::read(self.module))
+    }
+
+    /// The global with an IR name.
+    pub fn named(&self, name: &[u8]) -> Option<(u32, &'m GlobalValue<'a>)> {
+        let map = self.by_name.get_or_init(|| {
+            // Of several of a name, which no writer makes, the first is meant.
+            let all = self.module.globals.iter().enumerate().rev();
+            all.filter(|(_, g)| !g.name.is_empty()).map(|(id, g)| (&*g.name, id as u32)).collect()
+        });
+        let id = *map.get(name)?;
+        Some((id, self.module.globals.get(id as usize)?))
+    }
+
+    /// The bytes that a value of a type takes in memory.
+    ///
+    /// # Errors
+    /// Those of [`DataLayout::alloc_size`].
+    pub fn alloc_size(&self, ty: u32) -> Result<u64> {
+        self.layout().alloc_size(self.types()?, ty, &mut self.sizes.borrow_mut())
     }
 
     /// The module's metadata.
@@ -356,7 +380,7 @@ impl<'m, 'a> Globals<'m, 'a> {
                 },
                 None => ty,
             };
-            let size = self.layout().alloc_size(types, ty)?;
+            let size = self.alloc_size(ty)?;
             let size = size.checked_next_multiple_of(pointer);
             total = size
                 .and_then(|s| total.checked_add(s))

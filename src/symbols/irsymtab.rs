@@ -424,3 +424,63 @@ impl<'s> Iterator for Symbols<'s> {
 }
 
 impl ExactSizeIterator for Symbols<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of one module, one comdat, one common symbol.
+    fn words() -> Vec<u32> {
+        let at = HEADER as u32;
+        let (comdats, symbols) = (at + 12, at + 24);
+        let (uncommons, libraries) = (symbols + 24, symbols + 48);
+        let mut w = vec![VERSION, 0, 4, at, 1, comdats, 1, symbols, 1, uncommons, 1];
+        w.extend([0, 4, 4, 3, 0, 0, libraries, 1]);
+        w.extend([0, 1, 0]); // module
+        w.extend([4, 3, 2]); // comdat, "largest"
+        w.extend([4, 3, 4, 3, 0, flag::HAS_UNCOMMON | flag::COMMON | flag::GLOBAL | 1]);
+        w.extend([16, 8, 0, 0, 0, 4]); // uncommon
+        w.extend([4, 3]); // library
+        w
+    }
+
+    fn bytes(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|w| w.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn a_table_is_read() {
+        let blob = bytes(&words());
+        let t = Irsymtab::open(&blob, b"22.1abc").unwrap();
+        assert_eq!((t.producer(), t.num_modules(), t.num_symbols()), (&b"22.1"[..], 1, 1));
+        let s = t.symbols().next().unwrap();
+        assert_eq!(
+            (s.name, s.common_size, s.common_align, s.section),
+            (&b"abc"[..], 16, 8, &b"22.1"[..])
+        );
+        assert_eq!((s.visibility(), s.comdat), (Visibility::Hidden, Some(0)));
+        assert_eq!(t.comdats().next(), Some((&b"abc"[..], SelectionKind::Largest)));
+        assert_eq!(t.dependent_libraries().next(), Some(&b"abc"[..]));
+        assert!(!t.has_asm_symbols());
+    }
+
+    #[test]
+    fn no_word_may_point_outside() {
+        let good = words();
+        for i in 0..good.len() {
+            let mut bad = good.clone();
+            bad[i] = 0x7fff_fff0;
+            let blob = bytes(&bad);
+            // Sizes, alignments and flags are not checked against anything; whatever opens can
+            // be walked.
+            if let Ok(t) = Irsymtab::open(&blob, b"22.1abc") {
+                assert!(t.symbols().count() <= 1, "word {i}");
+            }
+        }
+        let blob = bytes(&good);
+        for n in 0..blob.len() {
+            assert!(Irsymtab::open(&blob[..n], b"22.1abc").is_err(), "{n} bytes");
+        }
+        assert!(Irsymtab::open(&blob, b"22.1ab").is_err());
+    }
+}

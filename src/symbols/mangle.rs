@@ -6,6 +6,8 @@
 //! Source: LLVM's `Mangler::getNameWithPrefix` and `ModuleSymbolTable::printSymbolName`, which
 //! puts `__imp_` before what is imported from a DLL.
 
+use std::collections::HashMap;
+
 use super::data_layout::Mangling;
 use crate::ir::{DllStorage, Linkage};
 
@@ -40,14 +42,14 @@ pub fn needs_byte_count(mode: Mangling, calling_conv: u32, name: &[u8]) -> bool 
 pub struct Mangler {
     /// The layout's mode.
     pub mode: Mangling,
-    /// Value ids of unnamed globals; a position is a number less one.
-    unnamed: Vec<u32>,
+    /// The numbers of unnamed globals by their value ids.
+    unnamed: HashMap<u32, usize>,
 }
 
 impl Mangler {
     /// A mangler for one module.
     pub fn new(mode: Mangling) -> Self {
-        Mangler { mode, unnamed: Vec::new() }
+        Mangler { mode, unnamed: HashMap::new() }
     }
 
     /// Whether the symbol name is the IR name for every name without a special first character.
@@ -119,13 +121,8 @@ impl Mangler {
     }
 
     fn number_of(&mut self, id: u32) -> usize {
-        match self.unnamed.iter().position(|&u| u == id) {
-            Some(i) => i + 1,
-            None => {
-                self.unnamed.push(id);
-                self.unnamed.len()
-            }
-        }
+        let next = self.unnamed.len() + 1;
+        *self.unnamed.entry(id).or_insert(next)
     }
 }
 

@@ -27,6 +27,9 @@ mod operands;
 mod parser;
 mod recorder;
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use super::globals::{Globals, is_declaration_for_linker, sf};
 use super::mangle::Mangler;
 use super::triple::{Arch, ObjectFormat};
@@ -104,6 +107,8 @@ fn flags_of(state: State) -> u32 {
 /// Gives the versioned names the binding of the symbols that they stand for, which may be
 /// defined in the IR (`RecordStreamer::flushSymverDirectives`).
 fn flush_symvers(globals: &Globals<'_, '_>, recorder: &mut Recorder) {
+    let symbols = OnceCell::new();
+    let by_symbol = || symbols.get_or_init(|| by_symbol_name(globals));
     for (aliasee, alias) in std::mem::take(&mut recorder.symvers) {
         let state = recorder.state(&aliasee);
         let mut attribute = match state {
@@ -114,7 +119,10 @@ fn flush_symvers(globals: &Globals<'_, '_>, recorder: &mut Recorder) {
         let mut defined =
             matches!(state, Some(State::Defined | State::DefinedGlobal | State::DefinedWeak));
         if (attribute.is_none() || !defined)
-            && let Some(g) = named(globals, &aliasee)
+            && let Some(g) = globals
+                .named(&aliasee)
+                .map(|(_, g)| g)
+                .or_else(|| by_symbol().get(&aliasee).copied())
         {
             attribute = attribute.or(match g.linkage {
                 Linkage::External => Some(Attribute::Global),
@@ -145,22 +153,19 @@ fn versioned(alias: &[u8], defined: bool) -> Vec<u8> {
     [name, separator, version].concat()
 }
 
-/// The global with this IR name, else the one whose symbol has it.
-fn named<'m, 'a>(
+/// Globals by their symbol names, for those that assembly knows by no other.
+fn by_symbol_name<'m, 'a>(
     globals: &Globals<'m, 'a>,
-    name: &[u8],
-) -> Option<&'m crate::bitcode::GlobalValue<'a>> {
-    let all = &globals.module.globals;
-    if let Some(g) = all.iter().find(|g| &*g.name == name && !name.is_empty()) {
-        return Some(g);
-    }
+) -> HashMap<Vec<u8>, &'m crate::bitcode::GlobalValue<'a>> {
     let mut mangler = Mangler::new(globals.mangling);
-    let mut symbol = Vec::new();
-    globals.in_order().filter(|(_, g)| !g.name.is_empty()).find_map(|(id, g)| {
-        symbol.clear();
-        globals.plain_name(&mut mangler, id, g, &mut symbol).ok()?;
-        (symbol == name).then_some(g)
-    })
+    let named = globals.in_order().filter(|(_, g)| !g.name.is_empty());
+    named
+        .filter_map(|(id, g)| {
+            let mut symbol = Vec::new();
+            globals.plain_name(&mut mangler, id, g, &mut symbol).ok()?;
+            Some((symbol, g))
+        })
+        .collect()
 }
 
 /// Code for 32-bit x86, and for x86-64 in its larger models, refers to the GOT without saying so.

@@ -6,7 +6,7 @@
 //! `.weak`, data, `.symver`, `.lazy_reference`, instructions. A `.` in any expression makes a
 //! label, so the expressions of other directives are read as well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::expr::Expr;
 use super::lexer::{Spanned, Syntax, Token, tokens};
@@ -101,7 +101,7 @@ pub(super) struct Parser {
     /// `.intel_syntax` is on.
     pub(super) intel: bool,
     /// Names of registers by `.req`.
-    pub(super) register_aliases: Vec<Vec<u8>>,
+    pub(super) register_aliases: HashSet<Vec<u8>>,
     /// What literal pools hold that are not yet placed.
     pub(super) pool: Vec<Expr>,
     /// Whether the text has an error by which LLVM gives up on all of its symbols.
@@ -131,7 +131,7 @@ impl Parser {
             instances: HashMap::new(),
             directional_names: HashMap::new(),
             intel: false,
-            register_aliases: Vec::new(),
+            register_aliases: HashSet::new(),
             pool: Vec::new(),
             failed: false,
             statements: 0,
@@ -239,7 +239,7 @@ impl Parser {
             return self.directive(&word, line, text, depth);
         }
         if matches!(line.peek(), Some(Token::Name(n)) if n.eq_ignore_ascii_case(b".req")) {
-            self.register_aliases.push(word);
+            self.register_aliases.insert(word);
             return Ok(());
         }
         self.instruction(&word, &mut line);
