@@ -8,6 +8,8 @@
  *     -D STRING      several in one string             -n        do not internalize
  *     -f             compile to a file                 -s        optimize and compile in two steps
  *     -i             modules from memory, not in the code generator's context
+ *     -u             embed the order of uses in merged modules
+ *     -T TRIPLE      set the triple of the files that follow
  * Every diagnostic goes to standard output; the exit status is 1 after a failure. */
 
 #define _GNU_SOURCE
@@ -68,7 +70,7 @@ static int failed(const char *what) {
 }
 
 int main(int argc, char **argv) {
-  const char *object = NULL, *merged = NULL, *optimized = NULL;
+  const char *object = NULL, *merged = NULL, *optimized = NULL, *triple = NULL;
   int to_file = 0, two_steps = 0, from_memory = 0;
   if (argc < 2 || !(library = dlopen(argv[1], RTLD_NOW))) {
     fprintf(stderr, "%s\n", argc < 2 ? "usage: drive LIBRARY ..." : dlerror());
@@ -93,12 +95,14 @@ int main(int argc, char **argv) {
       /* The memory is no longer needed: a library that still looks at it reads garbage. */
       memset(bytes, 0x5a, size);
       free(bytes);
+      if (triple)
+        CALL(lto_module_set_target_triple)(module, triple);
       if (CALL(lto_codegen_add_module)(cg, module))
         return failed(arg);
       CALL(lto_module_dispose)(module);
       continue;
     }
-    const char *value = strchr("omMpPrcdD", arg[1]) ? argv[++i] : NULL;
+    const char *value = strchr("omMpPrcdDT", arg[1]) ? argv[++i] : NULL;
     switch (arg[1]) {
     case 'o': object = value; break;
     case 'm': merged = value; break;
@@ -119,6 +123,8 @@ int main(int argc, char **argv) {
     case 'f': to_file = 1; break;
     case 's': two_steps = 1; break;
     case 'i': from_memory = 1; break;
+    case 'T': triple = value; break;
+    case 'u': CALL(lto_codegen_set_should_embed_uselists)(cg, 1); break;
     default: fprintf(stderr, "what is %s\n", arg); return 2;
     }
   }

@@ -34,8 +34,9 @@ const SLOT_BITS: u32 = if usize::BITS == 64 { 26 } else { 14 };
 const GENERATION_BITS: u32 = usize::BITS - MARK_BITS - KIND_BITS - SLOT_BITS;
 const MAX_GENERATION: u32 = ((1_u64 << GENERATION_BITS) - 1) as u32;
 const MAX_SLOTS: usize = 1 << SLOT_BITS;
-/// No next slot in the free list.
-const NONE: u32 = u32::MAX;
+/// No slot; others are 1 + their index. An empty registry is all zero bytes, so that the statics
+/// take no room in the library's file.
+const NONE: u32 = 0;
 
 /// What a handle stands for; part of its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,9 +117,10 @@ struct Slot<T> {
 
 struct State<T> {
     generation: u32,
-    /// The next free slot, while this one is free.
+    /// While this slot is free: 1 + the next free one, or `NONE`.
     next_free: u32,
-    value: Option<T>,
+    /// Boxed, because an empty `Option<T>` need not be zero bytes.
+    value: Option<Box<T>>,
 }
 
 impl<T> Slot<T> {
@@ -128,7 +130,7 @@ impl<T> Slot<T> {
 }
 
 struct Free {
-    /// The first free slot below `used`.
+    /// 1 + the first free slot below `used`, or `NONE`.
     head: u32,
     /// Slots from here on were never used.
     used: u32,
@@ -158,7 +160,7 @@ impl<T> Registry<T> {
     /// Errors: misuse, where more objects are alive than a token can tell apart.
     pub fn insert(&self, value: T) -> Result<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = if free.head == NONE { free.used } else { free.head };
+        let index = if free.head == NONE { free.used } else { free.head - 1 };
         let Some(slot) = self.slot_or_grow(index as usize) else {
             return Err(Error::misuse(format!("no room for {} more", self.kind.noun())));
         };
@@ -168,7 +170,7 @@ impl<T> Registry<T> {
         } else {
             free.head = state.next_free;
         }
-        state.value = Some(value);
+        state.value = Some(Box::new(value));
         let token = Token { kind: self.kind, generation: state.generation, slot: index as usize };
         Ok(token.encode())
     }
@@ -211,7 +213,7 @@ impl<T> Registry<T> {
             if value.is_some() && !retired {
                 state.generation += 1;
             }
-            value.map(|value| (value, retired))
+            value.map(|value| (*value, retired))
         };
         let (value, retired) = taken.ok_or_else(|| self.complaint(token))?;
         if retired {
@@ -221,7 +223,7 @@ impl<T> Registry<T> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
         state.next_free = free.head;
-        free.head = parts.slot as u32;
+        free.head = parts.slot as u32 + 1;
         Ok(value)
     }
 

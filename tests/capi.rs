@@ -315,6 +315,58 @@ fn objects_make_programs() {
     }
 }
 
+/// C++ of two files, linked and run; and where LLVM's libLTO is at hand, the same bytes as its
+/// objects and its merged modules.
+#[test]
+fn cxx_is_put_together_as_llvm_does() {
+    let drive = build("drive.c", &include(), "drive-cxx");
+    let names = |what: &str| scratch().join(format!("cxx-{what}"));
+    for (at, how) in [["-O2", "-fPIC"], ["-O0", "-g"], ["-O2", "-flto=thin"]].iter().enumerate() {
+        let flags = [&how[..], &["-fno-builtin"]].concat();
+        let main = bitcode("cxx_main.cpp", &format!("cxx-main-{at}.bc"), &flags);
+        let other = bitcode("cxx_other.cpp", &format!("cxx-other-{at}.bc"), &flags);
+        for (n, steps) in
+            [&["-r", "1"][..], &["-r", "1", "-d", "-O3", "-u"], &["-n"]].iter().enumerate()
+        {
+            let (merged, object, program) = (names("our.bc"), names("our.o"), names("program"));
+            let arguments = |merged: &Path, object: &Path| {
+                let mut list: Vec<String> =
+                    ["-p", "main"].iter().chain(*steps).map(|s| s.to_string()).collect();
+                for word in ["-m", text(merged), "-o", text(object), text(&main), text(&other)] {
+                    list.push(word.to_owned());
+                }
+                list
+            };
+            run(on_ours(&drive).args(arguments(&merged, &object)));
+            run(Command::new("c++").arg(&object).arg("-o").arg(&program));
+            let output = run(&mut Command::new(&program));
+            assert_eq!(output.stdout, b"thrown\n2 11 5 5 2\n", "{how:?} {steps:?}");
+            if clang().1 == 22 && Path::new(LLVM_LIBRARY).exists() {
+                let (their_merged, their_object) = (names("their.bc"), names("their.o"));
+                let mut llvm = Command::new(&drive);
+                run(llvm.arg(LLVM_LIBRARY).args(arguments(&their_merged, &their_object)));
+                let same =
+                    |a: &Path, b: &Path| std::fs::read(a).unwrap() == std::fs::read(b).unwrap();
+                assert!(same(&object, &their_object), "objects differ: {at} {n}");
+                assert!(same(&merged, &their_merged), "merged modules differ: {at} {n}");
+            }
+        }
+    }
+}
+
+/// Modules that cannot be linked: the error names the one that does not fit.
+#[test]
+fn what_cannot_be_linked_is_named() {
+    let drive = build("drive.c", &include(), "drive-twice");
+    let first = bitcode("program.c", "twice-first.bc", &[]);
+    let second = bitcode("program.c", "twice-second.bc", &[]);
+    let mut command = on_ours(&drive);
+    let output = command.args(["-o", "/dev/null"]).args([&first, &second]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("twice-second.bc: ") && said.contains("multiply defined"), "{said}");
+}
+
 /// Everything that LLVM's libLTO and ours say of the same modules.
 #[test]
 fn symbols_are_those_of_llvm() {

@@ -220,6 +220,11 @@ impl Lease {
         let Some(machine) = &mut self.machine else {
             return Err(Error::engine("the worker of this lease is gone").in_file(&*self.module));
         };
+        // What goes wrong while a module is linked in is said of that module.
+        let place = match request {
+            Request::Link { identifier } => identifier,
+            _ => &self.module,
+        };
         match machine.call(request, bulk) {
             Ok((reply, bulk)) => {
                 self.diagnostics.extend(reply.diagnostics);
@@ -228,17 +233,13 @@ impl Lease {
                 }
                 match reply.result {
                     Ok(answer) => Ok((answer, bulk)),
-                    Err(error) => Err(error
-                        .in_file(&*self.module)
-                        .read_by(format!("LLVM {}", self.engine.version))),
+                    Err(error) => {
+                        Err(error.in_file(place).read_by(format!("LLVM {}", self.engine.version)))
+                    }
                 }
             }
             Err(error) => {
                 self.machine = None;
-                let place = match request {
-                    Request::Link { identifier } => identifier,
-                    _ => &self.module,
-                };
                 Err(error.in_file(place))
             }
         }
