@@ -17,34 +17,22 @@
 
 use super::api::{self, Api};
 use super::clopt;
+use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
-use super::{CodeModel, Diagnostic, FileType, PassOptions, Reloc, Severity, TargetConfig};
+use super::{CodeModel, FileType, PassOptions, Reloc, TargetConfig};
 use crate::error::{Error, Result};
-use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The diagnostics of the current request, shared with the fatal error handler.
-pub(super) type Diagnostics = Rc<RefCell<Vec<Diagnostic>>>;
-
-/// What LLVM's diagnostic handler gets as its context pointer.
-struct Sink {
-    api: Arc<Api>,
-    list: Diagnostics,
-    module: RefCell<String>,
-    /// Remarks arrive in thousands, asked for or not; they are kept only where an option asks.
-    remarks: bool,
-}
-
 /// A libLLVM with at most one module being worked on.
 pub(super) struct Machine {
     api: Arc<Api>,
-    /// Boxed, since LLVM keeps its address.
-    sink: Box<Sink>,
+    /// Behind a pointer, since LLVM keeps its address.
+    sink: Rc<Sink>,
     state: Option<State>,
     opaque_pointers: bool,
 }
@@ -63,8 +51,8 @@ struct State {
 impl Machine {
     /// `remarks`: whether optimization remarks were asked for.
     pub(super) fn new(api: Arc<Api>, remarks: bool, list: Diagnostics) -> Machine {
-        let sink = Sink { api: api.clone(), list, module: RefCell::default(), remarks };
-        Machine { api, sink: Box::new(sink), state: None, opaque_pointers: false }
+        let sink = Rc::new(Sink::new(api.clone(), remarks, list));
+        Machine { api, sink, state: None, opaque_pointers: false }
     }
 
     /// Does what is asked; `bulk` is the bitcode that came with the request. `result` is called
@@ -211,7 +199,7 @@ impl Machine {
         }
         // SAFETY: two modules of one context; the source is consumed in any case.
         let failed = unsafe { (self.api.f.LLVMLinkModules2)(module, source) };
-        self.check(failed != 0, "linking failed")
+        self.sink.check(failed != 0, "linking failed")
     }
 
     /// LLVM 14 reads opaque pointers only if told to before; from then on every module of this
@@ -229,17 +217,12 @@ impl Machine {
     /// A context as LLVM's LTO sets its own up (`LTOLLVMContext`, `LTOCodeGenerator`).
     fn new_context(&self) -> *mut api::Context {
         let f = &self.api.f;
-        let sink: *const Sink = &*self.sink;
         // SAFETY: the sink outlives every context: `reset` disposes of them, at the latest when
         // the machine is dropped. The C++ member function takes `this` as a C function would its
         // argument, in every ABI that libLLVM is built for.
         unsafe {
             let context = (f.LLVMContextCreate)();
-            (f.LLVMContextSetDiagnosticHandler)(
-                context,
-                Some(receive_diagnostic),
-                sink.cast_mut().cast(),
-            );
+            self.sink.attach(context);
             (f.LLVMContextSetDiscardValueNames)(context, 1);
             if let Some(enable) = f._ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv {
                 enable(context);
@@ -271,26 +254,11 @@ impl Machine {
             failed
         };
         if failed != 0 || module.is_null() {
-            let cause = self.first_error().unwrap_or_else(|| "it cannot be parsed".to_string());
+            let cause =
+                self.sink.first_error().unwrap_or_else(|| "it cannot be parsed".to_string());
             return Err(Error::malformed(cause).in_file(identifier));
         }
-        self.check(false, "").map(|()| module)
-    }
-
-    /// The text of the first error diagnostic of this request.
-    fn first_error(&self) -> Option<String> {
-        let list = self.sink.list.borrow();
-        list.iter().find(|d| d.severity == Severity::Error).map(|d| d.text.clone())
-    }
-
-    /// A step that failed, or that LLVM went through with while reporting an error (bad inline
-    /// assembly, for one), is an error.
-    fn check(&self, failed: bool, otherwise: &str) -> Result<()> {
-        match self.first_error() {
-            Some(text) => Err(Error::engine(text)),
-            None if failed => Err(Error::engine(otherwise)),
-            None => Ok(()),
-        }
+        self.sink.check(false, "").map(|()| module)
     }
 
     fn building(&self) -> Result<(*mut api::Context, *mut api::Module)> {
@@ -435,11 +403,7 @@ impl Machine {
         let stripped = unsafe { (self.api.f.LLVMStripModuleDebugInfo)(module) };
         match broken() {
             None if stripped != 0 => {
-                self.sink.list.borrow_mut().push(Diagnostic {
-                    severity: Severity::Warning,
-                    text: "Invalid debug info found, debug info will be stripped".to_string(),
-                    module: self.sink.module.borrow().clone(),
-                });
+                self.sink.warn("Invalid debug info found, debug info will be stripped".to_string());
                 Ok(())
             }
             None => Ok(()),
@@ -506,7 +470,7 @@ impl Machine {
         if let Some(text) = error {
             return Err(Error::engine(text));
         }
-        self.check(false, "")
+        self.sink.check(false, "")
     }
 
     fn emit(
@@ -534,15 +498,11 @@ impl Machine {
             unserved.push("addrsig");
         }
         for option in unserved {
-            self.sink.list.borrow_mut().push(Diagnostic {
-                severity: Severity::Warning,
-                text: format!("this libLLVM offers no way to set {option}; it stays off"),
-                module: self.sink.module.borrow().clone(),
-            });
+            self.sink.warn(format!("this libLLVM offers no way to set {option}; it stays off"));
         }
         let sent = machine.emit(module, file_type == FileType::Object, |bytes| {
             // Code that LLVM generated in spite of an error is not handed out.
-            self.check(false, "").and_then(|()| result(bytes))
+            self.sink.check(false, "").and_then(|()| result(bytes))
         });
         drop(machine);
         if let Some(state) = &mut self.state {
@@ -550,7 +510,7 @@ impl Machine {
         }
         match sent {
             Ok(sent) => sent,
-            Err(error) => self.check(true, error.message()),
+            Err(error) => self.sink.check(true, error.message()),
         }
     }
 }
@@ -582,26 +542,4 @@ fn uses_elf(triple: &str) -> bool {
     !["apple", "windows", "cygwin", "wasm", "aix", "uefi", "darwin", "macho", "coff", "xcoff"]
         .iter()
         .any(|other| triple.contains(other))
-}
-
-/// LLVM's diagnostic handler.
-unsafe extern "C" fn receive_diagnostic(info: *mut api::DiagnosticInfo, sink: *mut c_void) {
-    // SAFETY: `sink` is the pointer that `new_context` gave; the sink outlives the context, and
-    // the calls come in the thread that is running a request.
-    let sink = unsafe { &*sink.cast_const().cast::<Sink>() };
-    // SAFETY: LLVM passes a live DiagnosticInfo.
-    let severity = match unsafe { (sink.api.f.LLVMGetDiagInfoSeverity)(info) } {
-        0 => Severity::Error,
-        1 => Severity::Warning,
-        2 if !sink.remarks => return,
-        2 => Severity::Remark,
-        _ => Severity::Note,
-    };
-    // SAFETY: as above; the text is LLVM's allocation and taken over.
-    let text = sink.api.message(unsafe { (sink.api.f.LLVMGetDiagInfoDescription)(info) });
-    // A list that is being read cannot be written; that never happens while LLVM runs, and a
-    // lost diagnostic is better than a panic through LLVM's frames.
-    if let Ok(mut list) = sink.list.try_borrow_mut() {
-        list.push(Diagnostic { severity, text, module: sink.module.borrow().clone() });
-    }
 }

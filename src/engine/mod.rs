@@ -10,7 +10,7 @@
 //! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
-//! edit      changes of a module through the C API
+//! edit      changes of a module through the C API   diagnostics, clopt: what LLVM says, and is told
 //! ```
 //!
 //! One [`Engine`] serves one link. [`Engine::lease`] gives exclusive use of one machine, whose
@@ -22,6 +22,7 @@
 
 mod api;
 mod clopt;
+mod diagnostics;
 mod edit;
 mod locate;
 mod machine;

@@ -11,7 +11,8 @@
 
 use super::api::Api;
 use super::clopt;
-use super::machine::{Diagnostics, Machine};
+use super::diagnostics::Diagnostics;
+use super::machine::Machine;
 use super::memory::{receive, send, share};
 use super::protocol::{Answer, Reply, Request};
 use crate::error::{Error, Result};
