@@ -346,16 +346,10 @@ fn collect(bytes: &[u8], path: &Path, nesting: u32, found: &mut Vec<ObjectData>)
             "The file was not recognized as a valid object file: it is bitcode, which has no \
              codegen data before code is generated",
         )),
-        _ => match extract(bytes) {
-            Ok(data) => {
-                found.extend(data);
-                Ok(())
-            }
-            Err(e) if e.message() == "not an object file" => {
-                Err(Error::unsupported("The file was not recognized as a valid object file"))
-            }
-            Err(e) => Err(e),
-        },
+        _ => {
+            found.extend(extract(bytes)?);
+            Ok(())
+        }
     }
 }
 

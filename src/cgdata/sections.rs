@@ -15,7 +15,9 @@
 //!
 //! Section tables are read by the `object` crate, which checks every offset against the buffer.
 
-use object::{BinaryFormat, Object, ObjectSection};
+use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{BinaryFormat, Endianness, FileKind, Object, ObjectSection};
 
 use crate::error::{Error, Result};
 
@@ -46,42 +48,102 @@ impl From<CodegenData> for ObjectData {
 /// Unsupported where the bytes are no object file; malformed, with the offset in the file, where
 /// its headers or the data are broken.
 pub fn extract(object: &[u8]) -> Result<Option<ObjectData>> {
-    let file = object::File::parse(object).map_err(|e| match object::FileKind::parse(object) {
-        Ok(_) => Error::malformed(format!("object file: {e}")),
-        Err(_) => Error::unsupported("not an object file"),
-    })?;
-    let (outline, merge) = match file.format() {
-        BinaryFormat::Coff | BinaryFormat::Pe => (&b".loutline"[..], &b".lmerge"[..]),
-        _ => (&b"__llvm_outline"[..], &b"__llvm_merge"[..]),
-    };
-    let broken = |e: object::Error| Error::malformed(format!("object file: {e}"));
-    let mut found = false;
-    let mut data = ObjectData::default();
-    let mut trees = Trees::default();
-    for section in file.sections() {
-        let name = section.name_bytes().map_err(broken)?;
-        let is_tree = name == outline;
-        if !is_tree && name != merge {
-            continue;
-        }
-        found = true;
-        let bytes = section.data().map_err(broken)?;
-        // Errors speak of the place in the object.
-        let base = section.file_range().map_or(0, |(start, _)| start);
-        let mut cursor = Cursor::new(bytes, base);
-        while skip_empty(&mut cursor) {
-            if is_tree {
-                trees.add(tree_record::read(&mut cursor)?)?;
-            } else {
-                data.maps.push(map_record::read_any_version(&mut cursor)?);
-            }
-        }
-        if is_tree && trees.is_empty() {
-            trees.add(OutlinedHashTree::default())?;
+    let mut found = Found::default();
+    match FileKind::parse(object) {
+        Ok(FileKind::Elf32) => elf::<FileHeader32<Endianness>>(object, &mut found)?,
+        Ok(FileKind::Elf64) => elf::<FileHeader64<Endianness>>(object, &mut found)?,
+        Ok(_) => others(object, &mut found)?,
+        Err(_) => {
+            // LLVM's words.
+            let what = "The file was not recognized as a valid object file";
+            return Err(Error::unsupported(what));
         }
     }
-    data.tree = trees.finish()?;
-    Ok(found.then_some(data))
+    found.finish()
+}
+
+const TREE_SECTION: &[u8] = b"__llvm_outline";
+const MAP_SECTION: &[u8] = b"__llvm_merge";
+
+fn broken(e: object::Error) -> Error {
+    Error::malformed(format!("object file: {e}"))
+}
+
+/// ELF by its section headers alone: an object may have thousands of sections, whose names need
+/// only be compared, and symbols that nobody asks for.
+fn elf<H: FileHeader<Endian = Endianness>>(object: &[u8], found: &mut Found) -> Result<()> {
+    let header = H::parse(object).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let sections = header.section_headers(endian, object).map_err(broken)?;
+    if sections.is_empty() {
+        return Ok(());
+    }
+    let names = header.section_strings_index(endian, object).map_err(broken)?;
+    let names = sections.get(names.0).ok_or_else(|| {
+        Error::malformed("object file: the table of section names is none of its sections")
+    })?;
+    let names = names.data(endian, object).map_err(broken)?;
+    for section in sections {
+        let name = names.get(section.sh_name(endian) as usize..).unwrap_or(&[]);
+        let is = |wanted: &[u8]| name.strip_prefix(wanted).is_some_and(|n| n.first() == Some(&0));
+        let is_tree = is(TREE_SECTION);
+        if is_tree || is(MAP_SECTION) {
+            let bytes = section.data(endian, object).map_err(broken)?;
+            found.section(is_tree, bytes, section.sh_offset(endian).into())?;
+        }
+    }
+    Ok(())
+}
+
+/// Mach-O, COFF and whatever else the `object` crate reads.
+fn others(object: &[u8], found: &mut Found) -> Result<()> {
+    let file = object::File::parse(object).map_err(broken)?;
+    let (outline, merge) = match file.format() {
+        BinaryFormat::Coff | BinaryFormat::Pe => (&b".loutline"[..], &b".lmerge"[..]),
+        _ => (TREE_SECTION, MAP_SECTION),
+    };
+    for section in file.sections() {
+        let name = section.name_bytes().map_err(broken)?;
+        if name == outline || name == merge {
+            let start = section.file_range().map_or(0, |(start, _)| start);
+            found.section(name == outline, section.data().map_err(broken)?, start)?;
+        }
+    }
+    Ok(())
+}
+
+/// What has been found in an object so far.
+#[derive(Default)]
+struct Found {
+    any: bool,
+    trees: Trees,
+    maps: Vec<StableFunctionMap>,
+}
+
+impl Found {
+    /// Reads the payloads of a section that starts at byte `start` of the object.
+    fn section(&mut self, is_tree: bool, bytes: &[u8], start: u64) -> Result<()> {
+        self.any = true;
+        let mut cursor = Cursor::new(bytes, start);
+        while skip_empty(&mut cursor) {
+            if is_tree {
+                self.trees.add(tree_record::read(&mut cursor)?)?;
+            } else {
+                self.maps.push(map_record::read_any_version(&mut cursor)?);
+            }
+        }
+        if is_tree && self.trees.is_empty() {
+            self.trees.add(OutlinedHashTree::default())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Option<ObjectData>> {
+        if !self.any {
+            return Ok(None);
+        }
+        Ok(Some(ObjectData { tree: self.trees.finish()?, maps: self.maps }))
+    }
 }
 
 /// Leaves the cursor before the next payload that holds something, or returns false where there is
@@ -135,7 +197,7 @@ impl Trees {
 mod tests {
     use super::*;
     use object::write::Object as Writer;
-    use object::{Architecture, Endianness, SectionKind};
+    use object::{Architecture, SectionKind};
 
     const TREE: &[u8] = b"\x02\0\0\0\
         \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\
