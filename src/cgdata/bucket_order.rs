@@ -4,9 +4,8 @@
 //!
 //! LLVM's merger walks each object's functions in that order (`StableFunctionMap::merge` over
 //! `HashToFuncs`) and numbers their names as it meets them, so the bytes of a merged file depend on
-//! the C++ library that LLVM was built with. All Linux distributions build it with libstdc++, and
-//! this is how that one goes about it; the rules below are its documented behaviour for keys whose
-//! hash is the key itself, and were checked against it.
+//! the C++ library that LLVM was built with. Nearly all Linux distributions build it with libstdc++.
+//! These are its rules for keys whose hash is the key itself; the test below compares with it.
 //!
 //! - All elements are in one list. A bucket knows the element *before* its first one.
 //! - An element whose bucket is empty goes to the front of the list; otherwise to the front of

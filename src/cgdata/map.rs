@@ -276,6 +276,10 @@ impl MapMerger {
         let mut functions = Vec::new();
         let mut operands = Vec::new();
         for group in all.sorted().chunk_by(|a, b| a.hash == b.hash) {
+            // Most functions are alone with their hash, and soon done with.
+            if !options.skip_trim && group.len() < options.min_merges as usize {
+                continue;
+            }
             let of: Vec<&[IndexOperandHash]> = group.iter().map(|f| all.operands(f)).collect();
             if !fit_together(group, &of) {
                 continue;
