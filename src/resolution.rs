@@ -49,6 +49,9 @@ pub struct GlobalResolution {
     pub visible_outside_summary: bool,
     /// It may be in the dynamic symbol table.
     pub export_dynamic: bool,
+    /// Every definition in bitcode may be hidden (`canAutoHide`): it is linkonce_odr, and nobody
+    /// looks at its address, so that a program cannot tell one copy from another.
+    pub can_auto_hide: bool,
     /// Where it is used.
     pub partition: Partition,
 }
@@ -62,6 +65,8 @@ pub struct Mention<'a> {
     pub ir_name: &'a [u8],
     /// Its address does not matter to this module.
     pub unnamed_addr: bool,
+    /// It is defined here, and this definition may (or may not) be hidden; `None` for a reference.
+    pub can_auto_hide: Option<bool>,
     /// In `llvm.used` or `llvm.compiler.used`, or called by generated code.
     pub used: bool,
     /// What the linker said.
@@ -103,10 +108,12 @@ impl GlobalResolutions {
                     prevailing: false,
                     visible_outside_summary: false,
                     export_dynamic: false,
+                    can_auto_hide: true,
                     partition,
                 }),
             };
             global.unnamed_addr &= mention.unnamed_addr;
+            global.can_auto_hide &= mention.can_auto_hide.unwrap_or(true);
             if res.prevailing {
                 if global.prevailing {
                     return Err(mention.name);
@@ -166,6 +173,7 @@ mod tests {
             name: name.as_bytes(),
             ir_name: name.as_bytes(),
             unnamed_addr: true,
+            can_auto_hide: None,
             used: false,
             resolution: SymbolResolution { prevailing, ..Default::default() },
         }

@@ -105,6 +105,7 @@ pub(super) fn plan<'a>(
                 name: symbol.name,
                 ir_name: symbol.ir_name,
                 unnamed_addr: symbol.is_unnamed_addr(),
+                can_auto_hide: (!symbol.is_undefined()).then(|| symbol.can_be_omitted()),
                 used: file.is_used(symbol),
                 resolution: *resolution,
             });
@@ -199,7 +200,12 @@ fn module<'a>(
                     && matches!(g.partition, Partition::Regular | Partition::External)
             })
             .map(|g| if g.unnamed_addr { UnnamedAddr::Global } else { UnnamedAddr::None });
-        *verdict = Some(Verdict { resolution: *resolution, internalize: only_here, unnamed_addr });
+        *verdict = Some(Verdict {
+            resolution: *resolution,
+            internalize: only_here,
+            hide: global.is_some_and(|g| g.can_auto_hide && !g.visible_outside_summary),
+            unnamed_addr,
+        });
     }
     let unit = match partition {
         Partition::Regular => Unit::Regular,

@@ -10,7 +10,7 @@
 //!
 //! | the symbol | becomes |
 //! |---|---|
-//! | prevails, linkonce | weak, so that it is kept |
+//! | prevails, linkonce | weak, so that it is kept; hidden where all agree that it may be (thin) |
 //! | prevails, and the linker gives the name another meaning | weak_any, so that nothing is assumed |
 //! | prevails, and nothing outside refers to it (thin) | internal |
 //! | does not prevail, ODR: all copies are the same | available_externally |
@@ -51,6 +51,8 @@ pub struct Verdict {
     /// Nothing outside of the module refers to it. Only read for [`Unit::Thin`], and only for
     /// what prevails.
     pub internalize: bool,
+    /// A linkonce_odr definition that prevails may be hidden. Only read for [`Unit::Thin`].
+    pub hide: bool,
     /// What the whole link knows of whether the address matters, for a definition that prevails
     /// in [`Unit::Regular`]; LLVM's rule makes it global where every mention agrees, else none.
     pub unnamed_addr: Option<UnnamedAddr>,
@@ -156,6 +158,9 @@ impl Pass<'_, '_> {
             self.edits.global(id).linkage = Some(Linkage::WeakAny);
         } else if g.linkage == Linkage::LinkOnceOdr {
             self.edits.global(id).linkage = Some(Linkage::WeakOdr);
+            if verdict.hide && self.unit != Unit::Regular {
+                self.edits.global(id).visibility = Some(Visibility::Hidden);
+            }
         }
     }
 
@@ -297,17 +302,24 @@ impl Pass<'_, '_> {
         }
     }
 
+    /// LLVM looks before it turns definitions into declarations, and leaves what the linker has
+    /// just said to be local. A former definition that only its compiler thought so may be found
+    /// elsewhere now.
     fn clear_dso_local(&mut self) {
         for (id, g) in self.module.globals.iter().enumerate() {
             let edit = self.edits.globals.get(&id);
             let linkage = edit.and_then(|edit| edit.linkage).unwrap_or(g.linkage);
-            let declared = g.is_declaration
-                || self.edits.fate(id) == Fate::Declare
-                || linkage == Linkage::AvailableExternally;
-            let is_set = edit.and_then(|edit| edit.dso_local).unwrap_or(g.dso_local);
+            let was_declared = g.is_declaration || g.linkage == Linkage::AvailableExternally;
+            let is_declared =
+                self.edits.fate(id) == Fate::Declare || linkage == Linkage::AvailableExternally;
+            let said = match g.linkage.is_local() {
+                true => Some(true),
+                false => edit.and_then(|edit| edit.dso_local),
+            };
             // What is not of default visibility is local by that alone.
             let implied = g.visibility != Visibility::Default && g.linkage != Linkage::ExternalWeak;
-            if declared && is_set && !implied {
+            let clear = was_declared || (is_declared && said.is_none());
+            if clear && said.unwrap_or(g.dso_local) && !implied {
                 self.edits.global(id).dso_local = Some(false);
             }
         }

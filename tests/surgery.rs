@@ -1,0 +1,275 @@
+//! Bitcode surgery against LLVM's own tools: what comes out is read, verified and printed by the
+//! LLVM that wrote what went in, and compared with what LLVM's linker does to the same modules.
+
+mod support;
+
+use LTO::bitcode::{BitcodeFile, Extent, GlobalKind, Module};
+use LTO::ir::Linkage;
+use LTO::resolution::SymbolResolution;
+use LTO::surgery::prevailing::{self, Unit, Verdict};
+use LTO::surgery::{Edits, Fate, rewrite};
+use support::{CLANGS, MODES, Scratch};
+
+/// Rewrites the modules of `from`, one after another, to `to0.bc`, `to1.bc`...
+fn operate(s: &Scratch, from: &str, to: &str, edits: impl Fn(&Module<'_>) -> Edits) -> usize {
+    let bytes = s.read(from);
+    let file = BitcodeFile::read(&bytes).unwrap();
+    for (n, location) in file.modules.iter().enumerate() {
+        let module = Module::read(location, Extent::All).unwrap();
+        let out = rewrite(&module, &edits(&module)).unwrap_or_else(|e| panic!("{from}: {e}"));
+        s.write(&format!("{to}{n}.bc"), out);
+    }
+    file.modules.len()
+}
+
+/// The module in words, as the LLVM of this version prints it, without what surgery leaves out:
+/// the summary (lines with `^`) and the name of the file.
+fn print(s: &Scratch, llvm: u32, file: &str) -> String {
+    let text = s.run(&format!("llvm-dis-{llvm}"), &format!("{file} -o -"));
+    let kept = text.lines().filter(|l| !l.starts_with('^') && !l.starts_with("; ModuleID"));
+    kept.flat_map(|l| [l, "\n"]).collect::<String>().trim_end().to_owned()
+}
+
+fn verify(s: &Scratch, llvm: u32, file: &str) {
+    let output = s
+        .command(&format!("opt-{llvm}"), &format!("-passes=verify {file} -o /dev/null"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{llvm} {file}: {said}");
+    assert!(!said.contains("invalid debug info"), "{llvm} {file}: {said}");
+}
+
+/// The sources, and bitcode of each by one compiler. clang 14 writes typed pointers.
+fn compile(s: &Scratch, clang: u32, flags: &str) -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugin/");
+    let mut objects = Vec::new();
+    for source in ["tracer_main.cpp", "tracer.cpp", "aliases.c", "shared.c"] {
+        let object = format!("{source}.o");
+        let (driver, standard) = match source.ends_with("cpp") {
+            true => ("clang++", "-std=c++17"),
+            false => ("clang", ""),
+        };
+        s.run(
+            &format!("{driver}-{clang}"),
+            &format!("{standard} {flags} -c {folder}{source} -o {object}"),
+        );
+        objects.push(object);
+    }
+    objects
+}
+
+/// What a linker might say, with every case in it: of the symbols, one in `every` does not
+/// prevail, and some are not seen from outside.
+fn verdicts(module: &Module<'_>, every: usize) -> Vec<Option<Verdict>> {
+    let verdict = |(id, g): (usize, &LTO::bitcode::GlobalValue<'_>)| {
+        let known = !g.linkage.is_local() && !g.name.starts_with(b"llvm.");
+        known.then(|| Verdict {
+            resolution: SymbolResolution {
+                prevailing: !g.is_declaration && id % every != 0,
+                final_definition_in_linkage_unit: id % 3 == 0,
+                linker_redefined: id % 11 == 7,
+                ..SymbolResolution::default()
+            },
+            internalize: id % 5 == 1,
+            hide: id % 2 == 0,
+            unnamed_addr: None,
+        })
+    };
+    module.globals.iter().enumerate().map(verdict).collect()
+}
+
+/// Every check of the modules that one compiler writes.
+fn by_compiler(clang: u32) {
+    for (n, flags) in ["-O2 -flto=thin", "-O0 -g -flto=full"].iter().enumerate() {
+        let s = Scratch::new(&format!("surgery-{clang}-{n}"));
+        for object in compile(&s, clang, flags) {
+            without_edits_it_stays_word_for_word(&s, clang, &object);
+            what_a_linker_may_say_gives_valid_modules(&s, clang, &object);
+            a_slice_keeps_the_bodies_that_were_asked_for(&s, clang, &object);
+        }
+    }
+}
+
+#[test]
+fn modules_of_clang_14() {
+    by_compiler(14);
+}
+
+#[test]
+fn modules_of_clang_16() {
+    by_compiler(16);
+}
+
+#[test]
+fn modules_of_clang_19() {
+    by_compiler(19);
+}
+
+#[test]
+fn modules_of_clang_22() {
+    by_compiler(22);
+}
+
+fn without_edits_it_stays_word_for_word(s: &Scratch, clang: u32, object: &str) {
+    assert_eq!(operate(s, object, "same", |_| Edits::default()), 1);
+    let (ours, theirs) = (print(s, clang, "same0.bc"), print(s, clang, object));
+    assert!(ours == theirs, "{clang} {object}: {}", difference(&ours, &theirs));
+}
+
+fn what_a_linker_may_say_gives_valid_modules(s: &Scratch, clang: u32, object: &str) {
+    for every in 1..=4 {
+        let unit = match every % 2 {
+            0 => Unit::Regular,
+            _ => Unit::Thin { clear_dso_local_on_declarations: every > 2 },
+        };
+        operate(s, object, "said", |module| {
+            prevailing::edits(module, &verdicts(module, every), unit)
+                .unwrap_or_else(|e| panic!("{clang} {object} {every}: {e}"))
+        });
+        verify(s, clang, "said0.bc");
+    }
+}
+
+/// Every third function stays, renamed; all other definitions go but for local variables, among
+/// them a table of addresses of blocks whose function is gone.
+fn a_slice_keeps_the_bodies_that_were_asked_for(s: &Scratch, clang: u32, object: &str) {
+    operate(s, object, "slice", |module| {
+        let mut edits = Edits::default();
+        for (id, g) in module.globals.iter().enumerate() {
+            let stays = g.kind == GlobalKind::Variable && g.linkage.is_local();
+            if g.is_declaration || stays || g.name.starts_with(b"llvm.") {
+                continue;
+            }
+            let edit = edits.global(id);
+            if g.kind == GlobalKind::Function && id % 3 == 0 {
+                edit.linkage = Some(Linkage::External);
+                edit.clear_comdat = true;
+                edit.name = Some([b"kept.", &*g.name].concat());
+            } else {
+                edit.fate = Fate::Declare;
+            }
+        }
+        edits
+    });
+    verify(s, clang, "slice0.bc");
+    let text = print(s, clang, "slice0.bc");
+    let kept = text.lines().filter(|l| l.starts_with("define")).collect::<Vec<_>>();
+    assert!(kept.iter().all(|l| l.contains("@kept.")), "{kept:?}");
+    if object == "aliases.c.o" {
+        let dropped = !text.contains("@kept.jump");
+        assert_eq!(dropped, !text.contains("blockaddress("), "{clang} {text}");
+    }
+}
+
+#[test]
+fn files_of_several_modules_are_split() {
+    let s = Scratch::new("surgery-split");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugin/");
+    for clang in CLANGS {
+        s.run(
+            &format!("clang++-{clang}"),
+            &format!(
+                "-std=c++17 -O2 -flto=thin -fsplit-lto-unit -fwhole-program-vtables \
+                 -fvisibility=hidden -c {folder}tracer.cpp -o split.o"
+            ),
+        );
+        assert_eq!(operate(&s, "split.o", "part", |_| Edits::default()), 2, "{clang}");
+        for part in ["part0.bc", "part1.bc"] {
+            verify(&s, clang, part);
+        }
+        assert!(print(&s, clang, "part0.bc").contains("define"));
+        assert!(print(&s, clang, "part1.bc").contains("@_ZTV"));
+    }
+}
+
+#[test]
+fn rustcs_modules_are_read_and_written() {
+    let s = Scratch::new("surgery-rustc");
+    s.write(
+        "lib.rs",
+        "pub fn f(v: &[u64]) -> Vec<String> { v.iter().map(|x| format!(\"{x}\")).collect() }
+         pub static TABLE: [fn(&[u64]) -> Vec<String>; 1] = [f];",
+    );
+    s.run("rustc", "-g -O --crate-type rlib --emit=llvm-bc -Ccodegen-units=1 lib.rs -o lib.bc");
+    operate(&s, "lib.bc", "out", |_| Edits::default());
+    assert_eq!(print(&s, 22, "out0.bc"), print(&s, 22, "lib.bc"));
+    for every in 1..4 {
+        let unit = Unit::Thin { clear_dso_local_on_declarations: true };
+        operate(&s, "lib.bc", "out", |module| {
+            prevailing::edits(module, &verdicts(module, every), unit).unwrap()
+        });
+        verify(&s, 22, "out0.bc");
+    }
+}
+
+/// LLVM 22 links the same modules by the same resolutions, without importing; after its
+/// internalization, each module must be ours word for word.
+#[test]
+fn a_thin_link_internalizes_what_llvm_does() {
+    for (n, flags) in ["-O2 -fPIE", "-O2 -g -fPIC", "-O0 -fno-pic"].iter().enumerate() {
+        let s = Scratch::new(&format!("surgery-stages-{n}"));
+        for mode in MODES {
+            compile(&s, 22, &format!("{flags} -flto={mode}"));
+            let pie = if flags.contains("no-pic") { "-no-pie" } else { "-pie" };
+            s.link(
+                "bfd",
+                &format!(
+                    "{pie} -Wl,-plugin-opt=save-temps tracer_main.cpp.o tracer.cpp.o -lstdc++ -o ours"
+                ),
+            );
+            let resolutions = String::from_utf8(s.read("ours.resolution.txt")).unwrap();
+            let resolutions: String = resolutions
+                .lines()
+                .filter(|l| l.starts_with("-r="))
+                .map(|l| format!("{l} "))
+                .collect();
+            let model = if flags.contains("no-pic") { "static" } else { "pic" };
+            let stage = |name: &str| print(&s, 22, &format!("{name}.2.internalize.bc"));
+            let ours: Vec<String> = match mode {
+                "thin" => vec![stage("tracer_main.cpp.o"), stage("tracer.cpp.o")],
+                _ => vec![stage("ours.0")],
+            };
+            s.run(
+                "llvm-lto2-22",
+                &format!(
+                    "run tracer_main.cpp.o tracer.cpp.o {resolutions} -save-temps \
+                     -import-instr-limit=0 -import-constants-with-refs=0 \
+                     -relocation-model={model} -o theirs"
+                ),
+            );
+            if mode == "thin" {
+                for (ours, number) in ours.iter().zip(1..) {
+                    let theirs = stage(&format!("theirs.{number}"));
+                    assert!(*ours == theirs, "{flags}: {}", difference(ours, &theirs));
+                }
+            } else {
+                // Merging puts functions in another order, and numbers follow it.
+                assert_eq!(heads(&ours[0]), heads(&stage("theirs.0")), "{flags}");
+            }
+        }
+    }
+}
+
+/// The first lines that differ.
+fn difference(a: &str, b: &str) -> String {
+    let different = a.lines().zip(b.lines()).find(|(a, b)| a != b);
+    format!("{different:#?}")
+}
+
+/// What is defined, with linkage and visibility, sorted.
+fn heads(text: &str) -> Vec<String> {
+    let mut heads: Vec<String> = text
+        .lines()
+        .filter(|l| l.starts_with("define ") || l.starts_with('@'))
+        .map(|l| {
+            let end = l.find([')', '{']).unwrap_or(l.len()).min(
+                l.find(" = ")
+                    .map_or(usize::MAX, |at| l[at..].find(['{', '[']).map_or(l.len(), |e| at + e)),
+            );
+            l[..end].to_owned()
+        })
+        .collect();
+    heads.sort();
+    heads
+}
