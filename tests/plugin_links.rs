@@ -263,6 +263,40 @@ fn a_section_found_by_its_name_is_kept() {
 }
 
 #[test]
+fn module_assembly_defines_and_refers_across_modules() {
+    let s = Scratch::new("links-assembly");
+    s.write(
+        "main.c",
+        r#"
+        #include <stdio.h>
+        __asm__(".text\n.weak twice\n.type twice,@function\ntwice:\n movl $1, %eax\n ret\n"
+                ".globl once\nonce:\n movl $5, %eax\n ret\n");
+        int twice(void), once(void), rest(void);
+        int main(void) { printf("%d %d %d", twice(), once(), rest()); return 0; }
+        "#,
+    );
+    s.write(
+        "rest.c",
+        r#"
+        __asm__(".text\n.weak twice\n.type twice,@function\ntwice:\n movl $1, %eax\n ret\n");
+        __attribute__((used)) static int here(void) { return 30; }
+        __asm__(".text\n.globl to_here\nto_here: jmp here\n"
+                ".globl to_there\nto_there: jmp there\n");
+        int twice(void), to_here(void), to_there(void);
+        int rest(void) { return twice() + to_here() + to_there(); }
+        "#,
+    );
+    s.write("there.c", "int there(void) { return 100; }");
+    for mode in MODES {
+        s.clang(22, &format!("-O2 -flto={mode} -c main.c rest.c there.c"));
+        for linker in LINKERS {
+            s.link(linker, "main.o rest.o there.o -o prog");
+            assert_eq!(s.program("prog", ""), "1 5 131", "{mode} {linker}");
+        }
+    }
+}
+
+#[test]
 fn rust_crates_link_through_rustcs_linker_plugin_option() {
     let s = Scratch::new("links-rust");
     s.write(

@@ -86,6 +86,7 @@ impl Options {
                 "extra-library-path" => self.extra_library_path = Some(value),
                 "stats-file" => self.config.stats_file = Some(PathBuf::from(value)),
                 "jobs" => self.config.jobs = jobs(&value)?,
+                "lto-partitions" if value == "1" => {}
                 _ => return self.unserved(option),
             }
             return Ok(None);
