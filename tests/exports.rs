@@ -45,6 +45,18 @@ fn only_the_c_abi_is_exported() {
     assert!(exported.contains("lto_api_version"));
 }
 
+/// Tools load the library anew for each file, so loading it runs nothing: the two entries are the C
+/// runtime's and the Rust standard library's own, which keeps the program's arguments.
+#[test]
+fn nothing_runs_when_it_is_loaded() {
+    use object::ObjectSection;
+    let bytes = std::fs::read(library()).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let constructors = file.section_by_name(".init_array").map_or(0, |section| section.size());
+    assert!(constructors <= 2 * 8, "{} constructors", constructors / 8);
+    assert!(file.section_by_name(".ctors").is_none());
+}
+
 #[test]
 fn the_soname_is_ours() {
     let bytes = std::fs::read(library()).unwrap();

@@ -157,12 +157,12 @@ fn with_diagnostics<R>(
 ) -> Result<R> {
     let result = step(link);
     let mut diagnostics = link.lto.take_diagnostics();
-    if result.is_err()
-        && let Some(at) = diagnostics.iter().rposition(|said| said.severity == Severity::Error)
-    {
-        // The failure itself is reported by the boundary.
-        let text = &diagnostics[at].text;
-        if result.as_ref().is_err_and(|error| error.message().contains(text.as_str())) {
+    if let Err(error) = &result {
+        // The failure itself is reported by the boundary; LLVM's words for it are in there.
+        let last = diagnostics.iter().rposition(|said| {
+            said.severity == Severity::Error && error.message().contains(&said.text)
+        });
+        if let Some(at) = last {
             diagnostics.remove(at);
         }
     }
