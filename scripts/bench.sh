@@ -4,10 +4,11 @@
 #
 #   scripts/bench.sh FOLDER-OF-libLTO.so [GROUP...]     groups: process symbols input codegen
 #
-# LTO_CORPUS     a folder of folders of bitcode files (*.o), each a corpus; without it the programs
-#                that scripts/build-inputs.sh compiles are the corpora
+# LTO_CORPUS     a folder of folders of bitcode files (*.o), each a corpus beside those that
+#                scripts/build-inputs.sh compiles; a file ABOUT in it is put under the table
 # LLVM_LIBLTO    LLVM's library, default that of Debian's llvm-22-linker-tools
-# ROUNDS         how often both are run in turn, default 5; the medians are reported
+# ROUNDS         how often both are run in turn, default 5 (3 for code generation); the medians
+#                are reported
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,14 +34,21 @@ if [ -z "${LTO_LLVM:-}" ]; then
     export LTO_LLVM
 fi
 
-# corpus_names, corpus_files NAME: what there is to read.
+# The folders of bitcode to read, by name.
+declare -A corpora
+names=()
+corpus() {
+    corpora[$1]=$2
+    names+=("$1")
+}
 if [ -n "${LTO_CORPUS:-}" ]; then
-    corpus_names() { find "$LTO_CORPUS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
-    corpus_files() { find "$LTO_CORPUS/$1" -name '*.o' | sort; }
-else
-    corpus_names() { printf '%s\n' clang-22 clang-19 clang-14; }
-    corpus_files() { find "$build/inputs/$1/thin" -name '*.o' | sort; }
+    for folder in "$LTO_CORPUS"/*/; do
+        corpus "$(basename "$folder")" "$folder"
+    done
 fi
+for v in 22 19 14; do
+    corpus "sqlite3+zstd+lua-clang-$v" "$build/inputs/clang-$v/thin"
+done
 
 rows=$work/rows
 wrong=0
@@ -73,8 +81,8 @@ if has process; then
     compare "whole process: dlopen, one module (sqlite3), list, exit" process 40 "$build/inputs/clang-22/thin/sqlite3/sqlite3.o"
     compare "whole process: dlopen, one module (lua lvm), list, exit" process 40 "$build/inputs/clang-22/thin/lua/lvm.o"
 fi
-for corpus in $(corpus_names); do
-    mapfile -t files < <(corpus_files "$corpus")
+for corpus in "${names[@]}"; do
+    mapfile -t files < <(find -L "${corpora[$corpus]}" -name '*.o' | sort)
     [ "${#files[@]}" -gt 0 ] || continue
     if has symbols; then
         compare "symbols of $corpus (${#files[@]} files), create_in_local_context" local 5 "${files[@]}"
@@ -85,6 +93,7 @@ for corpus in $(corpus_names); do
     fi
 done
 if has codegen; then
+    [ "$rounds" -le 3 ] || rounds=3
     for program in zstd lua sqlite3; do
         for mode in full thin; do
             # The same path for both objects: nothing of it may differ.
@@ -100,7 +109,7 @@ fi
 # Benchmarks
 
 Written by \`make bench\`; run it again to renew this page. Both libraries do the same work in turn
-($rounds times each, the medians stand here), through the same C ABI and on the same files, warm, one
+(${ROUNDS:-5} times each, code generation three times; the medians stand here), through the same C ABI and on the same files, warm, one
 thread. "Same answer" compares every symbol name and attribute in order, or the object byte for byte.
 MiB is the peak resident memory of the process, or of its largest child where that is more.
 
@@ -108,11 +117,15 @@ LLVM's library: \`$(basename "$(readlink -f "$llvm")")\`. Where machine code is 
 Machine: $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release).
 
     make bench                                    # the programs that the tests use
-    LTO_CORPUS=/folder/of/folders make bench      # your own bitcode files
+    LTO_CORPUS=/folder/of/folders make bench      # and your own bitcode files
     scripts/bench.sh target/release symbols       # one group: process, symbols, input or codegen
 
 TEXT
     cat "$rows"
+    if [ -n "${LTO_CORPUS:-}" ] && [ -e "$LTO_CORPUS/ABOUT" ]; then
+        echo
+        cat "$LTO_CORPUS/ABOUT"
+    fi
 } >"$work/page"
 if [ "${*:-}" = "" ]; then
     mkdir -p "$top/docs"
