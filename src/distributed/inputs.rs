@@ -7,9 +7,11 @@ use rayon::prelude::*;
 use std::ops::Deref;
 
 use crate::error::{Error, Result};
+use crate::ir::Guid;
 use crate::resolution::SymbolResolution;
 use crate::summary::{
-    IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of, read_module,
+    IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of, guids_of,
+    read_module,
 };
 use crate::symbols::{InputFile, Symbol};
 use crate::thinlink::{LinkPlan, Mention, ModuleSymbols, ThinLinkOptions};
@@ -135,13 +137,14 @@ fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
             path.extend_from_slice(source.path());
             part.set_path(&path);
         }
-        let symbols = file.module_symbols(number);
-        let mut mentions = Vec::with_capacity(symbols.size_hint().0);
-        for symbol in symbols {
+        let symbols: Vec<Symbol<'_>> = file.module_symbols(number).collect();
+        let names = guids_of(symbols.iter().map(|symbol| symbol.name));
+        let mut mentions = Vec::with_capacity(symbols.len());
+        for (symbol, name) in symbols.iter().zip(names) {
             let Some(resolution) = resolutions.next() else {
                 return Err(Error::misuse("there are fewer resolutions than symbols"));
             };
-            mentions.push(mention(&file, &symbol, resolution));
+            mentions.push(mention(&file, symbol, name, resolution));
         }
         let split_lto_unit =
             part.as_ref().is_some_and(|p| p.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT));
@@ -153,10 +156,14 @@ fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
     Ok((modules, file.target_triple().to_vec()))
 }
 
-fn mention(file: &InputFile<'_>, symbol: &Symbol<'_>, resolution: SymbolResolution) -> Mention {
+fn mention(
+    file: &InputFile<'_>,
+    symbol: &Symbol<'_>,
+    name: Guid,
+    resolution: SymbolResolution,
+) -> Mention {
     let escaped = symbol.ir_name.starts_with(b"\x01");
     let plain = if escaped { &symbol.ir_name[1..] } else { symbol.ir_name };
-    let name = guid_of(symbol.name);
     let ir = match plain {
         b"" => None,
         plain if plain == symbol.name => Some(name),

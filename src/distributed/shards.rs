@@ -95,19 +95,42 @@ impl<'p> Shards<'p> {
         }
     }
 
-    fn overrides(&self) -> Overrides<'_> {
-        Overrides {
+    /// Calls `f` with what the plan changes in the index.
+    fn with_overrides<T>(&self, f: impl FnOnce(&Overrides<'_>) -> T) -> T {
+        let indirect = &self.plan.indirect;
+        let callee = |caller, callee| indirect.callee(caller, callee);
+        f(&Overrides {
             flags: Some(&self.flags),
             function_flags: Some(&self.function_flags),
             variable_flags: Some(&self.variable_flags),
             index_flags: Some(self.plan.index_flags),
-        }
+            callee: if indirect.is_empty() { None } else { Some(&callee) },
+        })
     }
 
     /// The whole combined index, as it is after the thin link.
     pub fn combined_index(&self, format: Format) -> Vec<u8> {
         let options = WriteOptions { format, function_table: false };
-        CombinedWriter::new(self.index).write(&Selection::All, &self.overrides(), &options)
+        let mut writer = CombinedWriter::new(self.index);
+        self.with_overrides(|overrides| writer.write(&Selection::All, overrides, &options))
+    }
+
+    /// The whole combined index, as LLVM saves it: after liveness and attributes, before anything
+    /// is imported.
+    pub fn combined_index_before_linkage(&self, format: Format) -> Vec<u8> {
+        let before = self.plan.before_linkage();
+        let flags: Vec<GvFlags> = self.index.summaries().map(|s| before.flags(s)).collect();
+        let options = WriteOptions { format, function_table: false };
+        let mut writer = CombinedWriter::new(self.index);
+        self.with_overrides(|overrides| {
+            let overrides = Overrides {
+                flags: Some(&flags),
+                function_flags: None,
+                index_flags: Some(before.index_flags()),
+                ..*overrides
+            };
+            writer.write(&Selection::All, &overrides, &options)
+        })
     }
 
     /// The modules that a module imports from, in the order of their paths.
@@ -147,8 +170,9 @@ impl ShardWriter<'_, '_> {
     pub fn index_file(&mut self, module: ModuleId, format: Format) -> Vec<u8> {
         let modules = self.selection(module);
         let options = WriteOptions { format, function_table: false };
-        let overrides = self.shards.overrides();
-        self.writer.write(&Selection::Modules(&modules), &overrides, &options)
+        let (shards, writer) = (self.shards, &mut self.writer);
+        let selection = Selection::Modules(&modules);
+        shards.with_overrides(|overrides| writer.write(&selection, overrides, &options))
     }
 
     /// The summaries in a module's distributed index, by source in the order of their paths.

@@ -57,6 +57,17 @@ pub fn guid_of_value(name: &[u8], local: Option<(&[u8], LocalSeparator)>) -> Gui
     }
 }
 
+/// The GUIDs of many global identifiers, several hashed at a time.
+pub fn guids_of<'n>(identifiers: impl ExactSizeIterator<Item = &'n [u8]>) -> Vec<Guid> {
+    let mut guids = vec![Guid::default(); identifiers.len()];
+    let mut batch = Batch::default();
+    for (identifier, place) in identifiers.zip(0..) {
+        batch.push(&[], identifier, place, &mut guids);
+    }
+    batch.finish(&mut guids);
+    guids
+}
+
 /// What stands before the name in the identifier of a local value.
 pub(super) fn local_prefix(source: &[u8], separator: LocalSeparator) -> Vec<u8> {
     let source = if source.is_empty() { b"<unknown>" } else { source };

@@ -345,6 +345,15 @@ impl ModuleSummaryIndex {
         self.level.version
     }
 
+    /// Changes the flags of a variable; of others, nothing.
+    pub fn set_variable_flags(&mut self, id: SummaryId, flags: VariableFlags) {
+        if let Some(record) = self.tables.records.get_mut(id.index())
+            && record.kind() == SummaryKind::Variable
+        {
+            record.bits = record.bits & !Record::FLAGS | flags.0 & Record::FLAGS;
+        }
+    }
+
     /// Changes linkage, liveness and so on of one summary.
     pub fn set_summary_flags(&mut self, id: SummaryId, flags: GvFlags) {
         if let Some(record) = self.tables.records.get_mut(id.index()) {

@@ -31,7 +31,7 @@ mod write_module;
 
 pub use codes::fs;
 pub use combine::IndexPart;
-pub use guid::{LocalSeparator, guid_of, guid_of_value};
+pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of};
 pub use index::{ModuleSummaryIndex, Summary};
 pub use read::{ReadOptions, read_and_combine, read_file, read_index, read_module};
 pub use records::Format;

@@ -42,7 +42,7 @@ pub enum Selection<'s> {
 }
 
 /// What the thin link decided, by summary; where a table is missing, the index itself counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Overrides<'o> {
     /// The flags of every summary.
     pub flags: Option<&'o [GvFlags]>,
@@ -52,9 +52,16 @@ pub struct Overrides<'o> {
     pub variable_flags: Option<&'o [VariableFlags]>,
     /// The index-wide flags.
     pub index_flags: Option<IndexFlags>,
+    /// Where a summary's call of a value goes, where that is not the value itself.
+    pub callee: Option<&'o (dyn Fn(SummaryId, ValueId) -> ValueId + Sync)>,
 }
 
 impl Overrides<'_> {
+    #[inline]
+    fn callee(&self, caller: SummaryId, callee: ValueId) -> ValueId {
+        self.callee.map_or(callee, |f| f(caller, callee))
+    }
+
     fn flags(&self, s: Summary<'_>) -> GvFlags {
         self.flags.and_then(|all| all.get(s.id().index())).copied().unwrap_or(s.flags())
     }
@@ -445,6 +452,7 @@ impl Task<'_, '_> {
         fields.extend([count, read_only, write_only]);
         fields.extend(written().map(|(_, id)| id));
         for (callee, info) in summary.calls() {
+            let callee = self.overrides.callee(summary.id(), callee);
             if let Some(id) = self.value_id(callee) {
                 fields.extend([id, u64::from(info.0)]);
             }

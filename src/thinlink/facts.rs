@@ -9,6 +9,7 @@
 //! ThinLTOCodeGenerator.cpp. LLVM keys its map of resolutions by the linker's name; we key by the
 //! MD5 of that name, as LLVM does everywhere else.
 
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 use super::bits::Bits;
@@ -182,13 +183,21 @@ impl Facts {
         // Names that are no value, and names that differ from the name in IR, as on Mach-O.
         let mut others: HashMap<Guid, Global> = HashMap::new();
         let mut facts = Facts::new(index, Prevails::Module(Vec::new()));
-        for (number, module) in modules.iter().enumerate() {
+        // Look-ups miss the cache, so they are made by all threads; the rest is done in order.
+        let found: Vec<Vec<Option<ValueId>>> = modules
+            .par_iter()
+            .map(|module| {
+                let find = |mention: &Mention| index.find(mention.ir.unwrap_or(mention.name));
+                module.mentions.iter().map(find).collect()
+            })
+            .collect();
+        for ((number, module), found) in modules.iter().enumerate().zip(&found) {
             // LLVM numbers the partitions of thin modules from 1.
             let partition = if module.regular { REGULAR } else { number as u32 + 1 };
-            for mention in module.mentions {
-                let value = mention.ir.and_then(|guid| index.find(guid));
+            for (mention, &found) in module.mentions.iter().zip(found) {
+                let value = found.filter(|_| mention.ir.is_some());
                 let plain = mention.ir.is_none_or(|guid| guid == mention.name);
-                let key = if plain { index.find(mention.name) } else { None };
+                let key = found.filter(|_| plain);
                 let global = match key.and_then(|v| by_value.get_mut(v.index())) {
                     Some(global) => global,
                     None => others.entry(mention.name).or_insert(Global::NEW),

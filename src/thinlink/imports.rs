@@ -687,6 +687,11 @@ impl<'i> Importer<'i> {
         }
     }
 
+    /// The module of a summary.
+    pub fn module_of(&self, id: SummaryId) -> Option<ModuleId> {
+        self.index.summary(id).map(|summary| summary.module())
+    }
+
     fn is_prevailing(&self, id: SummaryId) -> bool {
         self.index.summary(id).is_some_and(|s| self.facts.is_prevailing(s.value(), id, s.module()))
     }

@@ -13,7 +13,7 @@ use super::facts::{Facts, Prevailing};
 use super::options::ThinLinkOptions;
 use crate::error::{Error, Result};
 use crate::ir::{Guid, Linkage};
-use crate::summary::{ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId};
+use crate::summary::{IndexFlags, ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId};
 
 /// Calls whose callee nothing defines, but by which one local function of that name may be meant:
 /// a profile knows a local function by its original name. LLVM changes the edges in the index;
@@ -155,6 +155,8 @@ impl Liveness {
                 mixed.insert(value);
             }
         }
+        // An index that was read may tell already what is live.
+        let computed = computed || index.flags().has(IndexFlags::WITH_GLOBAL_VALUE_DEAD_STRIPPING);
         Ok(Liveness { computed, live, live_values, mixed })
     }
 

@@ -15,6 +15,7 @@
 //! | `exports` | what others will refer to | the same |
 //! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
 //! | `function_attrs` | norecurse, nounwind | `thinLTOPropagateFunctionAttrs` |
+//! | `why` | why something was or was not imported | `-print-import-failures` |
 //! | `plan` | the sum, for both drivers | `LTO::runThinLTO`, `ThinLTOCodeGenerator::run` |
 //!
 //! The index itself is never changed. `options` has the knobs and the table of what LLVM 19 and
@@ -32,6 +33,7 @@ mod module_order;
 mod options;
 pub mod order;
 mod plan;
+mod why;
 
 pub use attributes::Attributes;
 pub use bits::Bits;
@@ -43,4 +45,5 @@ pub use linkage::{Linkages, Steps};
 pub use liveness::{IndirectCalls, Liveness};
 pub use module_order::ModuleOrder;
 pub use options::{Behaviour, ThinLinkOptions, VisibilityScheme};
-pub use plan::{LegacyPhases, LinkPlan, promoted_name};
+pub use plan::{BeforeLinkage, LegacyPhases, LinkPlan, promoted_name};
+pub use why::{Considered, Explanation};

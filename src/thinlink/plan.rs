@@ -169,10 +169,19 @@ impl LinkPlan {
         }
     }
 
+    /// The index as it is before linkages are decided.
+    pub fn before_linkage(&self) -> BeforeLinkage<'_> {
+        BeforeLinkage { plan: self }
+    }
+
     /// The flags of a summary after all phases.
     #[inline]
     pub fn flags(&self, summary: Summary<'_>) -> GvFlags {
-        let mut flags = self.linkages.flags(summary.id());
+        self.with_liveness(summary, self.linkages.flags(summary.id()))
+    }
+
+    #[inline]
+    fn with_liveness(&self, summary: Summary<'_>, mut flags: GvFlags) -> GvFlags {
         flags.set_live(self.liveness.flag(summary.id().index()));
         if self.attributes.loses_dso_local(summary.value()) {
             flags.set_dso_local(false);
@@ -190,6 +199,25 @@ impl LinkPlan {
     #[inline]
     pub fn variable_flags(&self, summary: Summary<'_>) -> VariableFlags {
         self.attributes.variable_flags(summary)
+    }
+}
+
+/// A plan up to attributes and liveness.
+#[derive(Clone, Copy)]
+pub struct BeforeLinkage<'p> {
+    plan: &'p LinkPlan,
+}
+
+impl BeforeLinkage<'_> {
+    /// The flags of a summary.
+    pub fn flags(&self, summary: Summary<'_>) -> GvFlags {
+        let flags = self.plan.facts.flags.get(summary.id().index()).copied();
+        self.plan.with_liveness(summary, flags.unwrap_or_default())
+    }
+
+    /// The flags of the index.
+    pub fn index_flags(&self) -> IndexFlags {
+        IndexFlags(self.plan.index_flags.0 & !IndexFlags::WITH_INTERNALIZE_AND_PROMOTE)
     }
 }
 

@@ -17,10 +17,11 @@ use crate::distributed::{PrefixReplace, Shards, files};
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{
-    Format, ModuleSummaryIndex, ReadOptions, WriteOptions, guid_of, read_and_combine, read_index,
+    CombinedWriter, Format, GvFlags, ModuleSummaryIndex, Overrides, ReadOptions, Selection,
+    SummaryId, VariableFlags, WriteOptions, guid_of, read_and_combine, read_index,
 };
 use crate::symbols::InputFile;
-use crate::thinlink::{Behaviour, LegacyPhases, LinkPlan, ThinLinkOptions};
+use crate::thinlink::{Behaviour, Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
 
 const PROGRAM: &str = "llvm-lto";
 
@@ -38,6 +39,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
 /// A stage of ThinLTO.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
+    /// `-thinlto`: as thinlink, with indirect calls resolved and another name for the file.
+    Combine,
     ThinLink,
     DistributedIndexes,
     EmitImports,
@@ -62,7 +65,7 @@ impl Job<'_> {
 fn run(arguments: &Arguments) -> Result<()> {
     let job = parse(arguments)?;
     match job.action {
-        Some(Action::ThinLink) => thin_link(&job),
+        Some(action @ (Action::Combine | Action::ThinLink)) => thin_link(&job, action),
         Some(action) => backends(&job, action),
         None => Err(Error::unsupported(
             "only the thin link is served: give \
@@ -91,7 +94,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             Argument::Option(name, value) => (name, value),
         };
         match &*name {
-            b"thinlto" => job.action = Some(Action::ThinLink),
+            b"thinlto" => job.action = Some(Action::Combine),
             b"thinlto-action" => {
                 let value = parser.value(&name, value)?;
                 job.action = Some(match &*value {
@@ -137,7 +140,7 @@ fn path(word: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(word))
 }
 
-fn thin_link(job: &Job<'_>) -> Result<()> {
+fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
     let output = job
         .output
         .as_ref()
@@ -148,8 +151,20 @@ fn thin_link(job: &Job<'_>) -> Result<()> {
         .map(|file| Ok((FileBytes::open(path(file))?, &**file)))
         .collect::<Result<_>>()?;
     let index = read_and_combine(&opened, &ReadOptions::THIN_LINK)?;
-    let options = WriteOptions { format: job.format(), function_table: false };
-    files::write_atomically(path(output), &index.to_bitcode(&options))
+    if action == Action::ThinLink {
+        let options = WriteOptions { format: job.format(), function_table: false };
+        return files::write_atomically(path(output), &index.to_bitcode(&options));
+    }
+    let facts = Facts::from_preserved(&index, &[]);
+    let indirect = IndirectCalls::find(&index, &facts, &job.options);
+    let callee = |caller, callee| indirect.callee(caller, callee);
+    let bytes = CombinedWriter::new(&index).write(
+        &Selection::All,
+        &Overrides { callee: Some(&callee), ..Overrides::default() },
+        &WriteOptions { format: job.format(), function_table: false },
+    );
+    let output = [output, &b".thinlto.bc"[..]].concat();
+    files::write_atomically(path(&output), &bytes)
 }
 
 fn backends(job: &Job<'_>, action: Action) -> Result<()> {
@@ -163,14 +178,20 @@ fn backends(job: &Job<'_>, action: Action) -> Result<()> {
         .index
         .as_ref()
         .ok_or_else(|| Error::misuse("Missing -thinlto-index for ThinLTO promotion stage"))?;
-    let index = read_index(&FileBytes::open(path(name))?, name, &ReadOptions::THIN_LINK)?;
+    let mut index = read_index(&FileBytes::open(path(name))?, name, &ReadOptions::THIN_LINK)?;
     for file in &job.files {
-        backend(job, action, &index, file).map_err(|e| e.in_file(String::from_utf8_lossy(file)))?;
+        backend(job, action, &mut index, file)
+            .map_err(|e| e.in_file(String::from_utf8_lossy(file)))?;
     }
     Ok(())
 }
 
-fn backend(job: &Job<'_>, action: Action, index: &ModuleSummaryIndex, file: &[u8]) -> Result<()> {
+fn backend(
+    job: &Job<'_>,
+    action: Action,
+    index: &mut ModuleSummaryIndex,
+    file: &[u8],
+) -> Result<()> {
     let bytes = FileBytes::open(path(file))?;
     let input = InputFile::open(&bytes)?;
     let preserved = preserved(&input, &job.exported);
@@ -192,7 +213,23 @@ fn backend(job: &Job<'_>, action: Action, index: &ModuleSummaryIndex, file: &[u8
         std::fs::create_dir_all(folder)
             .map_err(|e| Error::io(format!("cannot create {}", folder.display()), &e))?;
     }
-    files::write_atomically(path(&output), &content)
+    files::write_atomically(path(&output), &content)?;
+    keep(index, &plan);
+    Ok(())
+}
+
+/// LLVM makes its changes in the one index that it has read, so that what was found for one file
+/// counts for the files after it; and so here.
+fn keep(index: &mut ModuleSummaryIndex, plan: &LinkPlan) {
+    let changed: Vec<(SummaryId, GvFlags, VariableFlags)> = index
+        .summaries()
+        .map(|summary| (summary.id(), plan.flags(summary), plan.variable_flags(summary)))
+        .collect();
+    for (id, flags, variable_flags) in changed {
+        index.set_summary_flags(id, flags);
+        index.set_variable_flags(id, variable_flags);
+    }
+    index.set_flags(plan.index_flags);
 }
 
 /// The symbols of the file to preserve: those asked for by the linker's name, and those used in

@@ -5,7 +5,7 @@
 //! formats: llvm-lto2.cpp.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -45,22 +45,57 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// A resolution on the command line.
+/// A resolution on the command line. Links have millions of them.
 struct Said<'a> {
     symbol: Cow<'a, [u8]>,
     resolution: SymbolResolution,
 }
 
+/// What was said of each file's symbols.
+#[derive(Default)]
+struct Resolutions<'a> {
+    by_file: HashMap<Vec<u8>, usize>,
+    said: Vec<(Word<'a>, Vec<Said<'a>>)>,
+}
+
+impl<'a> Resolutions<'a> {
+    /// The list of a file. Saved resolutions stand file by file, so that the last one is tried
+    /// before the table.
+    fn of(&mut self, file: Word<'a>) -> &mut Vec<Said<'a>> {
+        let last = self.said.len().wrapping_sub(1);
+        let at = match self.said.last() {
+            Some((name, _)) if *name == file => last,
+            _ => match self.by_file.get(&*file) {
+                Some(&at) => at,
+                None => {
+                    self.by_file.insert(file.to_vec(), self.said.len());
+                    if let Some((_, said)) = self.said.last_mut() {
+                        said.shrink_to_fit();
+                    }
+                    self.said.push((file, Vec::new()));
+                    self.said.len() - 1
+                }
+            },
+        };
+        &mut self.said[at].1
+    }
+
+    fn get(&self, file: &[u8]) -> &[Said<'a>] {
+        self.by_file.get(file).map_or(&[], |&at| &self.said[at].1)
+    }
+}
+
 /// What `run` was asked to do.
 struct Job<'a> {
     files: Vec<Word<'a>>,
-    resolutions: HashMap<Vec<u8>, Vec<Said<'a>>>,
+    resolutions: Resolutions<'a>,
     output: Option<Word<'a>>,
     distributed_indexes: bool,
     emit_imports: bool,
     linked_objects: Option<Word<'a>>,
     prefix: PrefixReplace,
     save_index: bool,
+    save_resolutions: bool,
     stats_file: Option<Word<'a>>,
     threads: usize,
     options: ThinLinkOptions,
@@ -73,17 +108,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build_global();
     }
     let mut options = job.options.clone();
-    let nothing = Vec::new();
-    let inputs: Vec<FileInput<'_>> = job
-        .files
+    let inputs: Vec<FileInput<'_>> =
+        job.files.iter().map(|path| FileInput { path, said: job.resolutions.get(path) }).collect();
+    let known: HashSet<&[u8]> = job.files.iter().map(|file| &**file).collect();
+    if let Some((file, said)) = job
+        .resolutions
+        .said
         .iter()
-        .map(|path| FileInput { path, said: job.resolutions.get(&**path).unwrap_or(&nothing) })
-        .collect();
-    if let Some(file) = job.resolutions.keys().filter(|f| !job.files.iter().any(|g| g == *f)).min()
+        .filter(|(file, _)| !known.contains(&**file))
+        .min_by_key(|f| &f.0)
     {
-        let symbol = job.resolutions.get(file).and_then(|said| said.first());
-        let symbol = symbol.map_or(Cow::Borrowed(&b""[..]), |said| said.symbol.clone());
-        return Err(unused(file, &symbol));
+        let symbol = said.first().map_or(&b""[..], |said| &said.symbol);
+        return Err(unused(file, symbol));
     }
     let mut read = distributed::read(&inputs)?;
     if is_elf(&read.target_triple) {
@@ -98,8 +134,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         let path = [output, &b".index.bc"[..]].concat();
         files::write_atomically(
             Path::new(OsStr::from_bytes(&path)),
-            &shards.combined_index(format),
+            &shards.combined_index_before_linkage(format),
         )?;
+    }
+    if let (true, Some(output)) = (job.save_resolutions, &job.output) {
+        let path = [output, &b".resolution.txt"[..]].concat();
+        files::write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs))?;
     }
     if job.distributed_indexes {
         let modules: Vec<(&[u8], Option<ModuleId>)> = job
@@ -122,6 +162,29 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The resolutions as LLVM saves them, and as `run` takes them again.
+fn resolution_text(inputs: &[FileInput<'_>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for input in inputs {
+        line(&mut text, &[input.path]);
+        for said in input.said {
+            let r = said.resolution;
+            let letters: Vec<u8> = [
+                (r.prevailing, b'p'),
+                (r.final_definition_in_linkage_unit, b'l'),
+                (r.visible_to_regular_obj, b'x'),
+                (r.linker_redefined, b'r'),
+            ]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|&(_, letter)| letter)
+            .collect();
+            line(&mut text, &[b"-r=", input.path, b",", &said.symbol, b",", &letters]);
+        }
+    }
+    text
+}
+
 /// The counts under LLVM's names for them.
 fn stats(plan: &crate::thinlink::LinkPlan, values: usize) -> String {
     let live = plan.liveness.live_value_count();
@@ -141,13 +204,14 @@ fn is_elf(triple: &[u8]) -> bool {
 fn parse(arguments: &Arguments) -> Result<Job<'_>> {
     let mut job = Job {
         files: Vec::new(),
-        resolutions: HashMap::new(),
+        resolutions: Resolutions::default(),
         output: None,
         distributed_indexes: false,
         emit_imports: false,
         linked_objects: None,
         prefix: PrefixReplace::default(),
         save_index: false,
+        save_resolutions: false,
         stats_file: None,
         threads: 0,
         options: ThinLinkOptions::default(),
@@ -187,9 +251,22 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 for stage in stages.split(|&c| c == b',') {
                     match stage {
                         b"combinedindex" => job.save_index = true,
-                        _ => return Err(not_here(&name)),
+                        b"resolution" => job.save_resolutions = true,
+                        // Stages of code generation, of which there is none here.
+                        b"preopt" | b"promote" | b"internalize" | b"import" | b"opt"
+                        | b"precodegen" => {}
+                        other => {
+                            return Err(Error::misuse(format!(
+                                "invalid -select-save-temps argument: {}",
+                                String::from_utf8_lossy(other)
+                            )));
+                        }
                     }
                 }
+            }
+            b"save-temps" => {
+                job.save_index = boolean(&name, value)?;
+                job.save_resolutions = job.save_index;
             }
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"whole-program-visibility-enabled-in-lto" => {
@@ -280,18 +357,11 @@ fn add_resolution<'a>(job: &mut Job<'a>, text: Word<'a>) -> Result<()> {
             }
         }
     }
-    let file = &text[..first];
-    let symbol = match &text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[symbol]),
-        Cow::Owned(text) => Cow::Owned(text[symbol].to_vec()),
+    let (file, symbol) = match &text {
+        Cow::Borrowed(text) => (Cow::Borrowed(&text[..first]), Cow::Borrowed(&text[symbol])),
+        Cow::Owned(text) => (Cow::Owned(text[..first].to_vec()), Cow::Owned(text[symbol].to_vec())),
     };
-    let said = Said { symbol, resolution };
-    match job.resolutions.get_mut(file) {
-        Some(all) => all.push(said),
-        None => {
-            job.resolutions.insert(file.to_vec(), vec![said]);
-        }
-    }
+    job.resolutions.of(file).push(Said { symbol, resolution });
     Ok(())
 }
 

@@ -1,0 +1,350 @@
+//! The thin link beside LLVM's own tools: the same modules and resolutions through both, and every
+//! file compared byte for byte.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::Scratch;
+
+/// Our program of this name, as cargo built it.
+fn ours(name: &str) -> PathBuf {
+    match name {
+        "llvm-lto2" => env!("CARGO_BIN_EXE_llvm-lto2").into(),
+        _ => env!("CARGO_BIN_EXE_llvm-lto").into(),
+    }
+}
+
+fn run(program: impl AsRef<std::ffi::OsStr>, folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(program).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn succeed(program: impl AsRef<std::ffi::OsStr>, folder: &Path, arguments: &[&str]) -> Output {
+    let output = run(program, folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Five sources that between them have what the thin link decides about: calls worth importing
+/// and not, chains, hot and cold ones, locals to promote, constants, variables only read or only
+/// written, weak and inline functions in several modules, aliases, a static function of the name
+/// of one that nobody defines, and what nothing refers to.
+const SOURCES: [(&str, &str); 5] = [
+    (
+        "main.cpp",
+        r#"
+        #include "shared.h"
+        int main(int argc, char **argv) {
+          for (int i = 0; i < argc; i++) total += step(i) + chain1(i) + alias_of_step(i);
+          if (__builtin_expect(argc > 100, 0)) rare(argc);
+          written = argc;
+          return Box<int>(argc).get() + table[argc & 3] + only_read + weak_one() + unresolved(argc)
+               + pick(argc)(1);
+        }
+        "#,
+    ),
+    (
+        "a.cpp",
+        r#"
+        #include "shared.h"
+        int only_read = 7;
+        int written;
+        int total;
+        static int hidden_state;
+        static __attribute__((noinline)) int helper(int x) { return hidden_state += x; }
+        int step(int x) { return helper(x) + 1; }
+        extern "C" int alias_target(int x) { return x * 3; }
+        int alias_of_step(int x) __attribute__((alias("alias_target")));
+        __attribute__((weak)) int weak_one() { return 1; }
+        int never_called(int x) { return Box<int>(x).get() + helper(x); }
+        template struct Box<int>;
+        "#,
+    ),
+    (
+        "b.cpp",
+        r#"
+        #include "shared.h"
+        const int table[4] = {1, 2, 3, 4};
+        static int leaf(int x) { return x ^ 5; }
+        typedef int (*Fn)(int);
+        static const Fn fns[2] = {leaf, chain2};
+        Fn pick(int x) { return fns[x & 1]; }
+        int chain1(int x) { return chain2(x) + 1; }
+        __attribute__((weak)) int weak_one() { return 2; }
+        __attribute__((cold)) void rare(int x) { total += Box<long>(x).get(); }
+        "#,
+    ),
+    (
+        "c.cpp",
+        r#"
+        #include "shared.h"
+        static const char *const words[] = {"a", "b", "c"};
+        int chain2(int x) { return chain3(x) + words[x % 3][0]; }
+        int big(int x) {
+          for (int i = 0; i < x; i++) {
+            total += step(i); total ^= chain3(i); total -= step(i + 1); total *= 3;
+            total += step(i * 2); total ^= chain3(i * 3); total -= step(i + 7); total *= 5;
+          }
+          return total;
+        }
+        inline __attribute__((visibility("hidden"))) int hidden_inline(int x) { return x + total; }
+        int use_hidden(int x) { return hidden_inline(x); }
+        "#,
+    ),
+    (
+        "d.cpp",
+        r#"
+        #include "shared.h"
+        extern "C" __attribute__((used)) int kept_by_used(int x) { return x; }
+        static __attribute__((noinline)) int unresolved(int x, int y) { return x + y; }
+        int chain3(int x) { return big(x & 1) + unresolved(x, 2); }
+        inline __attribute__((visibility("hidden"))) int hidden_inline(int x) { return x + total; }
+        int use_hidden_too(int x) { return hidden_inline(x) + Box<int>(x).get(); }
+        "#,
+    ),
+];
+
+const SHARED: &str = r#"
+    template <class T> struct Box {
+      T value;
+      Box(T v) : value(v) {}
+      __attribute__((noinline)) T get() { return value * 2 + 1; }
+    };
+    extern int total, written, only_read;
+    extern const int table[4];
+    int step(int), chain1(int), chain2(int), chain3(int), alias_of_step(int), weak_one(), big(int);
+    extern "C" int unresolved(int);
+    void rare(int);
+    int (*pick(int))(int);
+"#;
+
+const OBJECTS: [&str; 5] = ["main.o", "a.o", "b.o", "c.o", "d.o"];
+
+/// Compiles the sources in a folder.
+fn compile(scratch: &Scratch, version: u32, more: &[&str]) {
+    scratch.write("shared.h", SHARED);
+    for ((name, source), object) in SOURCES.iter().zip(OBJECTS) {
+        scratch.write(name, source);
+        let mut arguments = vec!["-O2", "-fPIC", "-flto=thin", "-c", name, "-o", object];
+        arguments.extend(more);
+        succeed(format!("clang++-{version}"), scratch.path(), &arguments);
+    }
+}
+
+/// The resolutions of a link by lld, for llvm-lto2.
+fn resolutions(scratch: &Scratch, version: u32, flags: &[&str]) {
+    let mut arguments =
+        vec!["--save-temps=resolution", "-o", "out", "--thinlto-index-only=objects"];
+    arguments.extend(flags);
+    arguments.extend(OBJECTS);
+    succeed(format!("ld.lld-{version}"), scratch.path(), &arguments);
+}
+
+/// Runs both llvm-lto2 on the saved resolutions and compares all that they write.
+fn compare(scratch: &Scratch, version: u32, more: &[&str]) -> usize {
+    let folder = scratch.path();
+    let mut arguments = vec![
+        "run",
+        "@out.resolution.txt",
+        "-o",
+        "lto",
+        "-thinlto-distributed-indexes",
+        "-thinlto-emit-imports",
+    ];
+    arguments.extend(more);
+    let mut expected = Vec::new();
+    succeed(format!("llvm-lto2-{version}"), folder, &arguments);
+    let names = || OBJECTS.iter().flat_map(|o| [format!("{o}.thinlto.bc"), format!("{o}.imports")]);
+    for name in names() {
+        expected.push(scratch.read(&name));
+        std::fs::remove_file(folder.join(&name)).unwrap();
+    }
+    let version = format!("-llvm-version={version}");
+    for threads in ["-thinlto-threads=1", "-thinlto-threads=3"] {
+        let mut arguments = arguments.clone();
+        arguments.extend([version.as_str(), threads]);
+        succeed(ours("llvm-lto2"), folder, &arguments);
+        for (name, expected) in names().zip(&expected) {
+            assert!(scratch.read(&name) == *expected, "{name} differs with {more:?} {threads}");
+        }
+    }
+    expected.iter().skip(1).step_by(2).map(|imports| imports.len()).sum()
+}
+
+const SHARED_LIBRARY: &[&str] = &["-shared"];
+const PROGRAM: &[&str] = &["-e", "main", "--unresolved-symbols=ignore-all"];
+
+#[test]
+fn a_link_is_planned_as_llvm_plans_it() {
+    let scratch = Scratch::new("thinlink-plan");
+    for version in [19, 22] {
+        compile(&scratch, version, &[]);
+        for flags in [SHARED_LIBRARY, PROGRAM] {
+            resolutions(&scratch, version, flags);
+            let bytes = compare(&scratch, version, &[]);
+            assert!(bytes > 0, "nothing was imported, so that little was compared");
+        }
+    }
+}
+
+#[test]
+fn options_steer_as_in_llvm() {
+    let scratch = Scratch::new("thinlink-options");
+    compile(&scratch, 22, &[]);
+    resolutions(&scratch, 22, PROGRAM);
+    compare(&scratch, 22, &["-import-instr-limit=0"]);
+    for options in [
+        &["-import-instr-limit=5"][..],
+        &["-import-instr-limit=1000"],
+        &["-import-instr-evolution-factor=0.1"],
+        &["-import-cutoff=2"],
+        &["-import-cutoff=0"],
+        &["-import-constants-with-refs=false"],
+        &["-import-declaration", "-import-instr-limit=5"],
+        &["-compute-dead=false"],
+        &["-propagate-attrs=false"],
+        &["-enable-lto-internalization=false"],
+        &["-disable-thinlto-funcattrs=false"],
+        &["-force-import-all", "-import-instr-limit=1"],
+        &["-O0"],
+    ] {
+        compare(&scratch, 22, options);
+    }
+    compare(&scratch, 22, &["-import-declaration", "-import-instr-limit=5", "-import-cutoff=3"]);
+}
+
+#[test]
+fn a_profile_steers_as_in_llvm() {
+    let scratch = Scratch::new("thinlink-profile");
+    // A sample profile makes some calls hot and others cold, and names a local as a callee.
+    let mut profile = String::new();
+    for (function, heads, callee) in [
+        ("main", 10_000, "_Z4stepi"),
+        ("_Z6chain1i", 9_000, "_Z6chain2i"),
+        ("_Z6chain2i", 9_000, "_Z6chain3i"),
+        ("_Z6chain3i", 1, "_Z3bigi"),
+        ("_Z3bigi", 20_000, "_Z4stepi"),
+    ] {
+        writeln!(
+            profile,
+            "{function}:{}:{heads}\n 1: {heads}\n 2: {heads} {callee}:{heads}",
+            heads * 4
+        )
+        .unwrap();
+    }
+    scratch.write("profile.txt", profile);
+    compile(&scratch, 22, &["-fprofile-sample-use=profile.txt", "-gmlt"]);
+    resolutions(&scratch, 22, PROGRAM);
+    compare(&scratch, 22, &[]);
+    compare(&scratch, 22, &["-import-hot-multiplier=0.5", "-import-hot-evolution-factor=0.5"]);
+    compare(&scratch, 22, &["-import-cold-multiplier=2", "-import-instr-limit=10"]);
+}
+
+#[test]
+fn the_legacy_actions_write_what_llvms_do() {
+    let scratch = Scratch::new("thinlink-legacy");
+    compile(&scratch, 22, &[]);
+    let folder = scratch.path();
+    let both = |arguments: &[&str], files: &[String]| {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(OBJECTS);
+        succeed("llvm-lto-22", folder, &arguments);
+        let expected: Vec<Vec<u8>> = files.iter().map(|name| scratch.read(name)).collect();
+        for name in files {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
+        succeed(ours("llvm-lto"), folder, &arguments);
+        for (name, expected) in files.iter().zip(expected) {
+            assert!(scratch.read(name) == expected, "{name} differs with {arguments:?}");
+        }
+    };
+    both(&["-thinlto-action=thinlink", "-o", "index"], &["index".into()]);
+    both(&["-thinlto", "-o", "combined"], &["combined.thinlto.bc".into()]);
+    let of = |suffix: &str| OBJECTS.iter().map(|o| format!("{o}.{suffix}")).collect::<Vec<_>>();
+    for exported in [&[][..], &["-exported-symbol=main"]] {
+        let arguments = |action| [&[action, "-thinlto-index=index"][..], exported].concat();
+        both(&arguments("-thinlto-action=distributedindexes"), &of("thinlto.bc"));
+        both(&arguments("-thinlto-action=emitimports"), &of("imports"));
+    }
+}
+
+#[test]
+fn symbols_are_dumped_as_llvm_dumps_them() {
+    let scratch = Scratch::new("thinlink-symtab");
+    compile(&scratch, 22, &[]);
+    let arguments = [&["dump-symtab"][..], &OBJECTS].concat();
+    let expected = succeed("llvm-lto2-22", scratch.path(), &arguments).stdout;
+    assert!(succeed(ours("llvm-lto2"), scratch.path(), &arguments).stdout == expected);
+}
+
+#[test]
+fn a_distributed_build_makes_a_program_that_runs() {
+    let scratch = Scratch::new("thinlink-distributed");
+    let folder = scratch.path();
+    scratch.write("x.c", "extern int f(int); int main(void) { return f(20) - 41; }\n");
+    scratch
+        .write("y.c", "static int g(int x) { return x * 2; } int f(int x) { return g(x) + 1; }\n");
+    for name in ["x", "y"] {
+        let (source, object) = (format!("{name}.c"), format!("{name}.o"));
+        succeed("clang-22", folder, &["-O2", "-flto=thin", "-c", &source, "-o", &object]);
+    }
+    // What ld.lld says of a program of these two.
+    let resolutions = "x.o\n-r=x.o,main,plx\n-r=x.o,f,\ny.o\n-r=y.o,f,pl\n";
+    scratch.write("resolutions", resolutions);
+    let arguments = [
+        "run",
+        "@resolutions",
+        "-o",
+        "out",
+        "-thinlto-distributed-indexes",
+        "-thinlto-emit-imports",
+    ];
+    succeed(ours("llvm-lto2"), folder, &arguments);
+    assert_eq!(scratch.read("x.o.imports"), b"y.o\n");
+    for name in ["x", "y"] {
+        let index = format!("-fthinlto-index={name}.o.thinlto.bc");
+        let (module, object) = (format!("{name}.o"), format!("{name}.native.o"));
+        succeed("clang-22", folder, &["-O2", "-x", "ir", &module, &index, "-c", "-o", &object]);
+    }
+    succeed("clang-22", folder, &["x.native.o", "y.native.o", "-o", "program"]);
+    succeed(folder.join("program"), folder, &[]);
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_no_index() {
+    let scratch = Scratch::new("thinlink-bad");
+    let folder = scratch.path();
+    scratch.write("x.c", "int f(void); int main(void) { return f(); }\n");
+    succeed("clang-22", folder, &["-O2", "-flto=thin", "-c", "x.c", "-o", "x.o"]);
+    let fails = |arguments: &[&str], says: &[&str]| {
+        let arguments =
+            [&["run", "-o", "out", "-thinlto-distributed-indexes"][..], arguments].concat();
+        let output = run(ours("llvm-lto2"), folder, &arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        for word in says {
+            assert!(text.contains(word), "{arguments:?}: {text}");
+        }
+        assert!(!scratch.exists("x.o.thinlto.bc"), "{arguments:?}");
+    };
+    let good = ["-r=x.o,main,plx", "-r=x.o,f,"];
+    fails(&["x.o", "-r=x.o,main,plx"], &["missing symbol resolution for x.o,f"]);
+    fails(&[&["x.o", "-r=x.o,g,"][..], &good].concat(), &["unused symbol resolution for x.o,g"]);
+    fails(&[&["x.o", "-r=y.o,g,"][..], &good].concat(), &["unused symbol resolution for y.o,g"]);
+    fails(&["x.o", "-r=x.o,main,z"], &["invalid character z in resolution"]);
+    fails(&["x.o", "-r=x.o"], &["invalid resolution: x.o"]);
+    fails(&[&["x.o", "x.o"][..], &good, &good].concat(), &["x.o"]);
+    fails(&["nowhere.o"], &["nowhere.o"]);
+    scratch.write("half.o", &scratch.read("x.o")[..600]);
+    fails(&["half.o"], &["half.o"]);
+    // A folder that stands where the index is to go.
+    std::fs::create_dir_all(folder.join("out/x.o.thinlto.bc")).unwrap();
+    fails(
+        &[&["x.o", "-thinlto-prefix-replace=;out/"][..], &good].concat(),
+        &["x.o", "cannot write"],
+    );
+    let left: Vec<_> = std::fs::read_dir(folder.join("out")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
