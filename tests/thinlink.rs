@@ -162,9 +162,9 @@ fn compare(scratch: &Scratch, version: u32, more: &[&str]) -> usize {
         std::fs::remove_file(folder.join(&name)).unwrap();
     }
     let version = format!("-llvm-version={version}");
-    for threads in ["-thinlto-threads=1", "-thinlto-threads=3"] {
+    for threads in [1, 2, 3, 8].map(|n| format!("-thinlto-threads={n}")) {
         let mut arguments = arguments.clone();
-        arguments.extend([version.as_str(), threads]);
+        arguments.extend([version.as_str(), &threads]);
         succeed(ours("llvm-lto2"), folder, &arguments);
         for (name, expected) in names().zip(&expected) {
             assert!(scratch.read(&name) == *expected, "{name} differs with {more:?} {threads}");
@@ -310,6 +310,27 @@ fn a_distributed_build_makes_a_program_that_runs() {
     }
     succeed("clang-22", folder, &["x.native.o", "y.native.o", "-o", "program"]);
     succeed(folder.join("program"), folder, &[]);
+}
+
+#[test]
+fn type_tests_are_refused_rather_than_taken_for_failed() {
+    let scratch = Scratch::new("thinlink-cfi");
+    let folder = scratch.path();
+    let source = "typedef void (*F)(void); extern F f; int main(void) { f(); return 0; }\n";
+    scratch.write("x.c", source);
+    let compile = "-O2 -flto=thin -fvisibility=hidden -fsanitize=cfi-icall -fno-sanitize-ignorelist -c x.c -o x.o";
+    succeed("clang-22", folder, &compile.split(' ').collect::<Vec<_>>());
+    let symbols = succeed("llvm-lto2-22", folder, &["dump-symtab", "x.o"]).stdout;
+    let symbols = String::from_utf8(symbols).unwrap();
+    let names = symbols.lines().filter(|l| l.starts_with(['D', 'H'])).filter_map(|l| l.get(9..));
+    let resolutions: Vec<String> = names.map(|name| format!("-r=x.o,{name},pl")).collect();
+    let mut arguments = vec!["run", "x.o", "-o", "out", "-thinlto-distributed-indexes"];
+    arguments.extend(resolutions.iter().map(String::as_str));
+    let output = run(ours("llvm-lto2"), folder, &arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("x.o: the module has type tests"), "{text}");
+    assert!(!scratch.exists("x.o.thinlto.bc"));
 }
 
 #[test]

@@ -6,9 +6,10 @@
 //! Source: `computeDeadSymbolsAndUpdateIndirectCalls` and `updateValueInfoForIndirectCalls` in
 //! FunctionImport.cpp.
 
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
-use super::bits::Bits;
+use super::bits::{AtomicBits, Bits};
 use super::facts::{Facts, Prevailing};
 use super::options::ThinLinkOptions;
 use crate::error::{Error, Result};
@@ -30,25 +31,32 @@ impl IndirectCalls {
     pub fn find(index: &ModuleSummaryIndex, facts: &Facts, options: &ThinLinkOptions) -> Self {
         // From the GUID of an original name to the value of its only local; `None` for several.
         let mut locals: HashMap<Guid, Option<ValueId>> = HashMap::new();
-        for summary in index.summaries() {
-            let (Some(original), guid) = (summary.original_name(), summary.guid()) else {
-                continue;
-            };
-            if original == guid || original == Guid(0) {
-                continue;
-            }
-            // Only names that are mentioned but not defined matter, and few are.
-            if index.find(original).is_none_or(|v| !index.copies(v).is_empty()) {
-                continue;
-            }
+        // Only of local values is the name another than what the GUID is made of; and of those
+        // only names count that are mentioned but not defined, which are few.
+        let candidates: Vec<(Guid, ValueId)> = (0..index.summary_count() as u32)
+            .into_par_iter()
+            .with_min_len(4096)
+            .filter_map(|id| {
+                let summary = index.summary(SummaryId(id))?;
+                if !summary.flags().linkage().is_local() {
+                    return None;
+                }
+                let original = summary.original_name().filter(|&name| name != Guid(0))?;
+                let mentioned = index.find(original)?;
+                let only_mentioned = index.copies(mentioned).is_empty();
+                (only_mentioned && original != summary.guid())
+                    .then_some((original, summary.value()))
+            })
+            .collect();
+        for (original, value) in candidates {
             locals
                 .entry(original)
                 .and_modify(|known| {
-                    if *known != Some(summary.value()) {
+                    if *known != Some(value) {
                         *known = None;
                     }
                 })
-                .or_insert(Some(summary.value()));
+                .or_insert(Some(value));
         }
         let mut targets = HashMap::new();
         for (original, target) in locals {
@@ -148,13 +156,15 @@ impl Liveness {
             }
             .run()?;
         }
-        let mut mixed = Bits::new(values);
-        for summary in index.summaries() {
+        let mixed = AtomicBits::new(values);
+        (0..index.summary_count() as u32).into_par_iter().with_min_len(4096).for_each(|id| {
+            let Some(summary) = index.summary(SummaryId(id)) else { return };
             let value = summary.value().index();
-            if live_values.get(value) && !live.get(summary.id().index()) {
+            if live_values.get(value) && !live.get(id as usize) {
                 mixed.insert(value);
             }
-        }
+        });
+        let mixed = mixed.into_bits();
         // An index that was read may tell already what is live.
         let computed = computed || index.flags().has(IndexFlags::WITH_GLOBAL_VALUE_DEAD_STRIPPING);
         Ok(Liveness { computed, live, live_values, mixed })

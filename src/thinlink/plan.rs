@@ -71,6 +71,7 @@ impl LinkPlan {
         if facts.partially_split {
             check_partially_split(index)?;
         }
+        check_type_tests(index)?;
         let thin = modules.iter().filter(|m| !m.regular && m.module.is_some()).count();
         let mut plan = Self::up_to_imports(index, facts, thin, options)?;
         plan.finish(index, Steps::InternalizeFirst);
@@ -225,6 +226,31 @@ impl BeforeLinkage<'_> {
 fn check(index: &ModuleSummaryIndex) -> Result<()> {
     if index.summary_count() >= 1 << 31 {
         return Err(Error::unsupported("more than 2^31 summaries in one link"));
+    }
+    Ok(())
+}
+
+/// Type tests that are not mere assumptions need a resolution for each type identifier, which LLVM
+/// makes while it compiles the regular LTO parts of split modules. A backend that finds none takes
+/// every test for failed: wrong code. Virtual calls under an assumption stay as they are.
+fn check_type_tests(index: &ModuleSummaryIndex) -> Result<()> {
+    let resolved = |guid: &Guid| index.type_ids().iter().any(|id| id.guid == *guid);
+    for summary in index.summaries().filter(|s| s.kind() == SummaryKind::Function) {
+        let tests = summary.type_tests();
+        let loads = summary.type_checked_load_vcalls().iter().map(|call| call.guid);
+        let const_loads =
+            summary.type_checked_load_const_vcalls().iter().map(|call| call.function.guid);
+        if tests.iter().copied().chain(loads).chain(const_loads).all(|guid| resolved(&guid)) {
+            continue;
+        }
+        let error = Error::unsupported(
+            "the module has type tests (-fsanitize=cfi or the like), which need an analysis of \
+             the whole program that is not made here",
+        );
+        return Err(match index.module(summary.module()) {
+            Some(module) => error.in_file(String::from_utf8_lossy(&module.path)),
+            None => error,
+        });
     }
     Ok(())
 }

@@ -67,6 +67,16 @@ impl<'a> Iterator for Words<'a> {
         let blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\n' | b'\r');
         let start = self.text.iter().position(|c| !blank(c))?;
         let text = &self.text[start..];
+        // Saved resolutions are a word to the line, and there may be millions.
+        if let Some(end) = memchr::memchr(b'\n', text) {
+            let line = &text[..end];
+            if memchr::memchr3(b'\'', b'"', b'\\', line).is_none()
+                && memchr::memchr3(b' ', b'\t', b'\r', line).is_none()
+            {
+                self.text = &text[end..];
+                return Some(Cow::Borrowed(line));
+            }
+        }
         let end = text.iter().position(|c| blank(c) || matches!(c, b'\'' | b'"' | b'\\'));
         let Some(end) = end else {
             self.text = &[];

@@ -334,12 +334,12 @@ fn add_resolution<'a>(job: &mut Job<'a>, text: Word<'a>) -> Result<()> {
     let bad = |text: &[u8]| {
         Error::misuse(format!("invalid resolution: {}", String::from_utf8_lossy(text)))
     };
-    let first = text.iter().position(|&c| c == b',').ok_or_else(|| bad(&text))?;
+    let first = memchr::memchr(b',', &text).ok_or_else(|| bad(&text))?;
     let rest = &text[first + 1..];
     if rest.is_empty() {
         return Err(bad(&text));
     }
-    let second = rest.iter().position(|&c| c == b',');
+    let second = memchr::memchr(b',', rest);
     let symbol = first + 1..first + 1 + second.unwrap_or(rest.len());
     let mut resolution = SymbolResolution::default();
     for &c in second.and_then(|at| rest.get(at + 1..)).unwrap_or(&[]) {
