@@ -158,6 +158,18 @@ impl Scalar {
         }
     }
 
+    /// Passes over so many fields.
+    #[inline]
+    pub(super) fn skip(self, c: &mut Cursor<'_>, count: u64) -> Result<()> {
+        match self {
+            Scalar::Literal(_) => Ok(()),
+            Scalar::Fixed(width) => c.seek(c.bit() + u64::from(width) * count),
+            Scalar::Vbr(width) if count > 0 => c.skip_vbr(count, width),
+            Scalar::Vbr(_) => Ok(()),
+            Scalar::Char6 => c.seek(c.bit() + 6 * count),
+        }
+    }
+
     /// The least number of bits that one field takes.
     pub(super) fn min_bits(self) -> u64 {
         match self {

@@ -210,28 +210,44 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Passes over `count` vbr6 integers.
+    /// Passes over `count` vbr6 integers without looking at their values.
     pub fn skip_vbr6(&mut self, count: u64) -> Result<()> {
-        if count > self.remaining() / 6 {
-            return Err(
-                Error::malformed(format!("array of {count} runs past its block")).at_bit(self.bit)
-            );
+        self.skip_vbr(count, 6)
+    }
+
+    /// Passes over `count` integers in chunks of `width` bits (2 to 32): each ends with a chunk
+    /// whose top bit is clear, so a window's worth of them is counted at a time.
+    pub fn skip_vbr(&mut self, count: u64, width: u32) -> Result<()> {
+        debug_assert!((2..=MAX_WIDTH).contains(&width));
+        if count > self.remaining() / u64::from(width) {
+            return Err(Error::malformed(format!("record of {count} fields runs past its block"))
+                .at_bit(self.bit));
         }
-        // The top bits of nine chunks, of which those that are clear end a value.
-        const TOPS: u64 = 0o404_040_404_040_404_040;
+        let bits = 57 / width * width;
+        // The top bits of the chunks in a window.
+        let tops = match width {
+            4 => const { tops(4) },
+            6 => const { tops(6) },
+            8 => const { tops(8) },
+            _ => tops(width),
+        };
         let mut left = count;
-        while left >= 9 {
-            let ends = u64::from((!self.window(self.bit) & TOPS).count_ones());
-            left -= ends;
-            self.bit += 54;
+        while left > 0 && self.remaining() >= 64 {
+            let mut ends = !self.window(self.bit) & tops;
+            let here = u64::from(ends.count_ones());
+            if here < left {
+                left -= here;
+                self.bit += u64::from(bits);
+                continue;
+            }
+            for _ in 1..left {
+                ends &= ends - 1;
+            }
+            self.bit += u64::from(ends.trailing_zeros()) + 1;
+            return Ok(());
         }
-        if self.bit > self.end {
-            self.bit = self.end;
-            return Err(self.past_end());
-        }
-        // A value may be cut by the border; what is left of it is the rest of one more.
         for _ in 0..left {
-            while self.fixed(6)? & 0x20 != 0 {}
+            while self.fixed(width)? >> (width - 1) != 0 {}
         }
         Ok(())
     }
@@ -255,6 +271,17 @@ impl<'a> Cursor<'a> {
         self.bit += len * 8;
         Ok(bytes)
     }
+}
+
+/// The top bits of as many chunks of `width` bits as a window is sure to hold.
+const fn tops(width: u32) -> u64 {
+    let mut tops = 0;
+    let mut chunk = 1;
+    while chunk <= 57 / width {
+        tops |= 1 << (chunk * width - 1);
+        chunk += 1;
+    }
+    tops
 }
 
 #[cfg(test)]
@@ -316,6 +343,30 @@ mod tests {
         c.vbr6_fields(values.len() as u64, &mut out).unwrap();
         assert_eq!(out, values);
         assert_eq!(c.bit(), end);
+    }
+
+    #[test]
+    fn skipping_ends_where_reading_does() {
+        for width in [2u32, 4, 6, 8, 32] {
+            let values: Vec<u64> =
+                (0..700u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64)).collect();
+            let mut w = crate::bitstream::Writer::new();
+            w.fixed(1, 3);
+            let mut ends = vec![3];
+            for &v in &values {
+                w.vbr(v, width);
+                ends.push(w.bit());
+            }
+            w.align32();
+            let bytes = w.finish();
+            for count in [0, 1, 2, 9, 10, 11, 499, 700] {
+                let mut c = Cursor::range(&bytes, 3, ends[700]);
+                c.skip_vbr(count as u64, width).unwrap();
+                assert_eq!(c.bit(), ends[count], "{count} of width {width}");
+            }
+            assert!(Cursor::range(&bytes, 3, ends[700]).skip_vbr(701, width).is_err());
+            assert!(Cursor::range(&bytes, 3, ends[700]).skip_vbr(u64::MAX, width).is_err());
+        }
     }
 
     #[test]

@@ -198,6 +198,28 @@ impl<'a> BlockReader<'a> {
         }
     }
 
+    /// A reader that continues within `block` at `bit`, with the abbreviations that another
+    /// reader of the block had met ([`BlockReader::abbrevs`]).
+    ///
+    /// # Errors
+    /// Malformed where the bit is outside of the block.
+    pub fn resume(
+        data: &'a [u8],
+        block: &Block,
+        abbrevs: &[Arc<Abbrev>],
+        bit: u64,
+    ) -> Result<Self> {
+        let mut reader = BlockReader::new(data, block, &BlockInfo::default());
+        reader.abbrevs = abbrevs.to_vec();
+        reader.seek(bit)?;
+        Ok(reader)
+    }
+
+    /// The abbreviations met so far, from id 4 on.
+    pub fn abbrevs(&self) -> &[Arc<Abbrev>] {
+        &self.abbrevs
+    }
+
     /// The block that is read.
     pub fn block(&self) -> &Block {
         &self.block
@@ -226,6 +248,17 @@ impl<'a> BlockReader<'a> {
 
     /// The next entry. A record is read into `record`. After the end it stays at the end.
     pub fn next(&mut self, record: &mut Record<'a>) -> Result<Entry> {
+        self.entry(record, usize::MAX)
+    }
+
+    /// The next entry; of a record only its first `wanted` fields are decoded and the rest, as
+    /// well as any blob, is passed over.
+    pub fn next_head(&mut self, record: &mut Record<'a>, wanted: usize) -> Result<Entry> {
+        self.entry(record, wanted)
+    }
+
+    #[inline]
+    fn entry(&mut self, record: &mut Record<'a>, wanted: usize) -> Result<Entry> {
         let start = self.cursor.bit();
         if self.done {
             return Ok(Entry::End { start });
@@ -253,9 +286,11 @@ impl<'a> BlockReader<'a> {
                     let code = self.cursor.vbr(6)?;
                     record.code = code_of(code, start)?;
                     let count = self.cursor.vbr(6)?;
-                    self.cursor.vbr6_fields(count, &mut record.fields)?;
+                    let decoded = count.min(wanted as u64);
+                    self.cursor.vbr6_fields(decoded, &mut record.fields)?;
+                    self.cursor.skip_vbr(count - decoded, 6)?;
                 } else {
-                    self.abbreviated(id, record)?;
+                    self.abbreviated(id, record, wanted)?;
                 }
                 record.end = self.cursor.bit();
                 Ok(Entry::Record)
@@ -288,7 +323,7 @@ impl<'a> BlockReader<'a> {
         Ok(Some(code))
     }
 
-    fn abbreviated(&mut self, id: u64, record: &mut Record<'a>) -> Result<()> {
+    fn abbreviated(&mut self, id: u64, record: &mut Record<'a>, wanted: usize) -> Result<()> {
         let index = (id - abbrev_id::FIRST_APPLICATION) as usize;
         let Some(abbrev) = self.abbrevs.get(index) else {
             return Err(Error::malformed(format!(
@@ -306,7 +341,11 @@ impl<'a> BlockReader<'a> {
         };
         record.code = code_of(code, record.start)?;
         for scalar in scalars {
-            record.fields.push(scalar.read(c)?);
+            if record.fields.len() < wanted {
+                record.fields.push(scalar.read(c)?);
+            } else {
+                scalar.skip(c, 1)?;
+            }
         }
         match abbrev.tail {
             Tail::None => {}
@@ -318,15 +357,17 @@ impl<'a> BlockReader<'a> {
                     ))
                     .at_bit(record.start));
                 }
+                let decoded = count.min(wanted.saturating_sub(record.fields.len()) as u64);
                 if element == Scalar::Vbr(6) {
                     // The widest arrays, METADATA_INDEX above all, are of this kind.
-                    c.vbr6_fields(count, &mut record.fields)?;
+                    c.vbr6_fields(decoded, &mut record.fields)?;
                 } else {
-                    record.fields.reserve(count as usize);
-                    for _ in 0..count {
+                    record.fields.reserve(decoded as usize);
+                    for _ in 0..decoded {
                         record.fields.push(element.read(c)?);
                     }
                 }
+                element.skip(c, count - decoded)?;
             }
             Tail::Blob => {
                 let len = c.vbr(6)?;

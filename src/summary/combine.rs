@@ -197,6 +197,9 @@ type Pair = (Guid, u32);
 
 /// Numbers all GUIDs of all parts: the sorted GUIDs, and for each slot the position of its GUID.
 fn number_values(parts: &[IndexPart], slots: usize) -> (Vec<Guid>, Ranks) {
+    if let ([part], 0..SMALL) = (parts, slots) {
+        return number_few_values(&part.tables.guids);
+    }
     let ranks = Ranks((0..slots).map(|_| AtomicU32::new(0)).collect());
     // About two thousand pairs a bucket: 32 KB, which a core's own cache holds.
     let bits = (slots / 2048 + 1).ilog2().min(16);
@@ -288,6 +291,18 @@ fn number_values(parts: &[IndexPart], slots: usize) -> (Vec<Guid>, Ranks) {
     (guids, ranks)
 }
 
+/// So few values are numbered sooner by one thread.
+const SMALL: usize = 4096;
+
+fn number_few_values(of_slots: &[Guid]) -> (Vec<Guid>, Ranks) {
+    let mut guids = of_slots.to_vec();
+    guids.sort_unstable();
+    guids.dedup();
+    let rank = |guid| guids.binary_search(guid).unwrap_or(0) as u32;
+    let ranks = of_slots.iter().map(|guid| AtomicU32::new(rank(guid))).collect();
+    (guids, Ranks(ranks))
+}
+
 /// Copies records, references and calls to their final places.
 fn merge_records(
     parts: Vec<IndexPart>,
@@ -330,7 +345,11 @@ fn merge_records(
             part,
         });
     }
-    places.into_par_iter().for_each(Place::fill);
+    if places.len() == 1 {
+        places.into_iter().for_each(Place::fill);
+    } else {
+        places.into_par_iter().for_each(Place::fill);
+    }
 }
 
 fn take_front<'s, T>(rest: &mut &'s mut [T], len: usize) -> &'s mut [T] {

@@ -1,8 +1,8 @@
 //! GUIDs: the low 64 bits of the MD5 of a global identifier.
 //!
 //! In: names. Out: [`Guid`]s, one at a time or many at once. Reading summaries spends much of its
-//! time here, so [`Batch`] hashes eight names of like length side by side, which compilers turn
-//! into vector instructions.
+//! time here, so [`Batch`] hashes many names of like length side by side, in loops that the compiler turns into
+//! vector instructions.
 //!
 //! A global identifier (`GlobalValue::getGlobalIdentifier`) is the name without a leading `\1`
 //! and, for a value of local linkage, the source file name and a separator before it: `;` since
@@ -77,7 +77,9 @@ pub(super) fn local_prefix(source: &[u8], separator: LocalSeparator) -> Vec<u8> 
 }
 
 /// How many messages go side by side.
-const LANES: usize = 8;
+const LANES: usize = 32;
+/// So few messages are hashed sooner one by one.
+const FEW: usize = 8;
 /// Messages of more blocks than this are rare and hashed alone.
 const MAX_BLOCKS: usize = 6;
 
@@ -134,9 +136,21 @@ impl Batch {
 
 impl Waiting {
     fn flush(&mut self, blocks: usize, out: &mut [Guid]) {
+        if self.places.len() < FEW {
+            for (message, &place) in self.bytes.chunks_exact(blocks * 64).zip(&self.places) {
+                let blocks = message.chunks_exact(64);
+                let state = blocks.fold(INIT, |state, block| compress(state, &words(block)));
+                if let Some(slot) = out.get_mut(place as usize) {
+                    *slot = guid(state);
+                }
+            }
+            self.bytes.clear();
+            self.places.clear();
+            return;
+        }
         // Lanes without a message hash zeros, whose result nobody takes.
         self.bytes.resize(LANES * blocks * 64, 0);
-        let mut state: [[u32; LANES]; 4] = INIT.map(|word| [word; LANES]);
+        let mut state = INIT.map(|word| [word; LANES]);
         for block in 0..blocks {
             let mut message = [[0u32; LANES]; 16];
             for (lane, bytes) in self.bytes.chunks_exact(blocks * 64).take(LANES).enumerate() {
@@ -149,8 +163,8 @@ impl Waiting {
             }
             compress_lanes(&mut state, &message);
         }
-        let [low, high, _, _] = &state;
-        for ((&place, &low), &high) in self.places.iter().zip(low).zip(high) {
+        let [low, high, _, _] = state;
+        for ((&place, low), high) in self.places.iter().zip(low).zip(high) {
             if let Some(slot) = out.get_mut(place as usize) {
                 *slot = Guid(u64::from(high) << 32 | u64::from(low));
             }
@@ -161,27 +175,6 @@ impl Waiting {
 }
 
 const INIT: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
-
-/// MD5's additive constants: the integer parts of 2^32 * |sin(i + 1)| (RFC 1321).
-#[rustfmt::skip]
-const SINES: [u32; 64] = [
-    0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee,
-    0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
-    0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be,
-    0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
-    0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa,
-    0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
-    0x21e1_cde6, 0xc337_07d6, 0xf4d5_0d87, 0x455a_14ed,
-    0xa9e3_e905, 0xfcef_a3f8, 0x676f_02d9, 0x8d2a_4c8a,
-    0xfffa_3942, 0x8771_f681, 0x6d9d_6122, 0xfde5_380c,
-    0xa4be_ea44, 0x4bde_cfa9, 0xf6bb_4b60, 0xbebf_bc70,
-    0x289b_7ec6, 0xeaa1_27fa, 0xd4ef_3085, 0x0488_1d05,
-    0xd9d4_d039, 0xe6db_99e5, 0x1fa2_7cf8, 0xc4ac_5665,
-    0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039,
-    0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
-    0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1,
-    0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
-];
 
 fn guid(state: [u32; 4]) -> Guid {
     let [low, high, _, _] = state;
@@ -211,45 +204,121 @@ fn compress(state: [u32; 4], message: &[u32; 16]) -> [u32; 4] {
     lanes.map(|[word]| word)
 }
 
-/// One round of sixteen steps: `f` mixes, step `i` takes message word `(i * step + first) % 16`.
+// The mixing functions of RFC 1321, in forms of fewer operations.
+
 #[inline(always)]
-fn round<const N: usize>(
-    state: &mut [[u32; N]; 4],
-    message: &[[u32; N]; 16],
-    sines: &[u32],
-    (step, first): (usize, usize),
-    rotate: [u32; 4],
-    f: impl Fn(u32, u32, u32) -> u32,
-) {
-    let [mut a, mut b, mut c, mut d] = *state;
-    for (i, sine) in sines.iter().enumerate() {
-        let Some(word) = message.get((i * step + first) % 16) else { return };
-        let Some(&by) = rotate.get(i % 4) else { return };
-        let mut next = [0u32; N];
-        for ((((next, a), (b, c)), d), m) in
-            next.iter_mut().zip(&a).zip(b.iter().zip(&c)).zip(&d).zip(word)
-        {
-            let sum = a.wrapping_add(f(*b, *c, *d)).wrapping_add(*m).wrapping_add(*sine);
-            *next = sum.rotate_left(by).wrapping_add(*b);
-        }
-        (a, b, c, d) = (d, next, b, c);
-    }
-    *state = [a, b, c, d];
+fn f(b: u32, c: u32, d: u32) -> u32 {
+    d ^ (b & (c ^ d))
 }
 
 #[inline(always)]
-fn compress_lanes<const N: usize>(state: &mut [[u32; N]; 4], message: &[[u32; N]; 16]) {
-    let before = *state;
-    let (s0, rest) = SINES.split_at(16);
-    let (s1, rest) = rest.split_at(16);
-    let (s2, s3) = rest.split_at(16);
-    round(state, message, s0, (1, 0), [7, 12, 17, 22], |b, c, d| d ^ (b & (c ^ d)));
-    round(state, message, s1, (5, 1), [5, 9, 14, 20], |b, c, d| c ^ (d & (b ^ c)));
-    round(state, message, s2, (3, 5), [4, 11, 16, 23], |b, c, d| b ^ c ^ d);
-    round(state, message, s3, (7, 0), [6, 10, 15, 21], |b, c, d| c ^ (b | !d));
-    for (word, before) in state.iter_mut().zip(&before) {
-        for (lane, before) in word.iter_mut().zip(before) {
-            *lane = lane.wrapping_add(*before);
+fn g(b: u32, c: u32, d: u32) -> u32 {
+    f(d, b, c)
+}
+
+#[inline(always)]
+fn h(b: u32, c: u32, d: u32) -> u32 {
+    b ^ c ^ d
+}
+
+#[inline(always)]
+fn i(b: u32, c: u32, d: u32) -> u32 {
+    c ^ (b | !d)
+}
+
+/// One step for all lanes: a loop over arrays with a constant rotation, long enough that the
+/// compiler vectorizes it and does not unroll it.
+#[inline(always)]
+fn step<const N: usize, const BY: u32>(
+    mix: impl Fn(u32, u32, u32) -> u32,
+    a: &mut [u32; N],
+    (b, c, d): (&[u32; N], &[u32; N], &[u32; N]),
+    message: &[u32; N],
+    sine: u32,
+) {
+    for ((((a, b), c), d), m) in a.iter_mut().zip(b).zip(c).zip(d).zip(message) {
+        let sum = a.wrapping_add(mix(*b, *c, *d)).wrapping_add(*m).wrapping_add(sine);
+        *a = (sum << BY | sum >> (32 - BY)).wrapping_add(*b);
+    }
+}
+
+/// The 64 steps: mixing function, the four words in their turn, message word, rotation, and the
+/// integer part of 2^32 * |sin(n)| for the n-th step from 1 on.
+#[rustfmt::skip]
+fn compress_lanes<const N: usize>(state: &mut [[u32; N]; 4], m: &[[u32; N]; 16]) {
+    let [mut a, mut b, mut c, mut d] = *state;
+    macro_rules! step {
+        ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $m:expr, $by:literal, $k:literal) => {
+            step::<N, $by>($mix, &mut $a, (&$b, &$c, &$d), &$m, $k);
+        };
+    }
+    step!(f, a, b, c, d, m[0], 7, 0xd76a_a478);
+    step!(f, d, a, b, c, m[1], 12, 0xe8c7_b756);
+    step!(f, c, d, a, b, m[2], 17, 0x2420_70db);
+    step!(f, b, c, d, a, m[3], 22, 0xc1bd_ceee);
+    step!(f, a, b, c, d, m[4], 7, 0xf57c_0faf);
+    step!(f, d, a, b, c, m[5], 12, 0x4787_c62a);
+    step!(f, c, d, a, b, m[6], 17, 0xa830_4613);
+    step!(f, b, c, d, a, m[7], 22, 0xfd46_9501);
+    step!(f, a, b, c, d, m[8], 7, 0x6980_98d8);
+    step!(f, d, a, b, c, m[9], 12, 0x8b44_f7af);
+    step!(f, c, d, a, b, m[10], 17, 0xffff_5bb1);
+    step!(f, b, c, d, a, m[11], 22, 0x895c_d7be);
+    step!(f, a, b, c, d, m[12], 7, 0x6b90_1122);
+    step!(f, d, a, b, c, m[13], 12, 0xfd98_7193);
+    step!(f, c, d, a, b, m[14], 17, 0xa679_438e);
+    step!(f, b, c, d, a, m[15], 22, 0x49b4_0821);
+    step!(g, a, b, c, d, m[1], 5, 0xf61e_2562);
+    step!(g, d, a, b, c, m[6], 9, 0xc040_b340);
+    step!(g, c, d, a, b, m[11], 14, 0x265e_5a51);
+    step!(g, b, c, d, a, m[0], 20, 0xe9b6_c7aa);
+    step!(g, a, b, c, d, m[5], 5, 0xd62f_105d);
+    step!(g, d, a, b, c, m[10], 9, 0x0244_1453);
+    step!(g, c, d, a, b, m[15], 14, 0xd8a1_e681);
+    step!(g, b, c, d, a, m[4], 20, 0xe7d3_fbc8);
+    step!(g, a, b, c, d, m[9], 5, 0x21e1_cde6);
+    step!(g, d, a, b, c, m[14], 9, 0xc337_07d6);
+    step!(g, c, d, a, b, m[3], 14, 0xf4d5_0d87);
+    step!(g, b, c, d, a, m[8], 20, 0x455a_14ed);
+    step!(g, a, b, c, d, m[13], 5, 0xa9e3_e905);
+    step!(g, d, a, b, c, m[2], 9, 0xfcef_a3f8);
+    step!(g, c, d, a, b, m[7], 14, 0x676f_02d9);
+    step!(g, b, c, d, a, m[12], 20, 0x8d2a_4c8a);
+    step!(h, a, b, c, d, m[5], 4, 0xfffa_3942);
+    step!(h, d, a, b, c, m[8], 11, 0x8771_f681);
+    step!(h, c, d, a, b, m[11], 16, 0x6d9d_6122);
+    step!(h, b, c, d, a, m[14], 23, 0xfde5_380c);
+    step!(h, a, b, c, d, m[1], 4, 0xa4be_ea44);
+    step!(h, d, a, b, c, m[4], 11, 0x4bde_cfa9);
+    step!(h, c, d, a, b, m[7], 16, 0xf6bb_4b60);
+    step!(h, b, c, d, a, m[10], 23, 0xbebf_bc70);
+    step!(h, a, b, c, d, m[13], 4, 0x289b_7ec6);
+    step!(h, d, a, b, c, m[0], 11, 0xeaa1_27fa);
+    step!(h, c, d, a, b, m[3], 16, 0xd4ef_3085);
+    step!(h, b, c, d, a, m[6], 23, 0x0488_1d05);
+    step!(h, a, b, c, d, m[9], 4, 0xd9d4_d039);
+    step!(h, d, a, b, c, m[12], 11, 0xe6db_99e5);
+    step!(h, c, d, a, b, m[15], 16, 0x1fa2_7cf8);
+    step!(h, b, c, d, a, m[2], 23, 0xc4ac_5665);
+    step!(i, a, b, c, d, m[0], 6, 0xf429_2244);
+    step!(i, d, a, b, c, m[7], 10, 0x432a_ff97);
+    step!(i, c, d, a, b, m[14], 15, 0xab94_23a7);
+    step!(i, b, c, d, a, m[5], 21, 0xfc93_a039);
+    step!(i, a, b, c, d, m[12], 6, 0x655b_59c3);
+    step!(i, d, a, b, c, m[3], 10, 0x8f0c_cc92);
+    step!(i, c, d, a, b, m[10], 15, 0xffef_f47d);
+    step!(i, b, c, d, a, m[1], 21, 0x8584_5dd1);
+    step!(i, a, b, c, d, m[8], 6, 0x6fa8_7e4f);
+    step!(i, d, a, b, c, m[15], 10, 0xfe2c_e6e0);
+    step!(i, c, d, a, b, m[6], 15, 0xa301_4314);
+    step!(i, b, c, d, a, m[13], 21, 0x4e08_11a1);
+    step!(i, a, b, c, d, m[4], 6, 0xf753_7e82);
+    step!(i, d, a, b, c, m[11], 10, 0xbd3a_f235);
+    step!(i, c, d, a, b, m[2], 15, 0x2ad7_d2bb);
+    step!(i, b, c, d, a, m[9], 21, 0xeb86_d391);
+    for (words, new) in state.iter_mut().zip([a, b, c, d]) {
+        for (word, new) in words.iter_mut().zip(new) {
+            *word = word.wrapping_add(new);
         }
     }
 }

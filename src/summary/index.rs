@@ -116,6 +116,18 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// Empty tables with room for what summary blocks of so many bits mostly hold.
+    pub(super) fn with_room(bits: u64) -> Self {
+        let room = |per_entry: u64| (bits / per_entry) as usize;
+        Tables {
+            records: Vec::with_capacity(room(120)),
+            refs: Vec::with_capacity(room(90)),
+            callees: Vec::with_capacity(room(90)),
+            call_infos: Vec::with_capacity(room(90)),
+            ..Tables::default()
+        }
+    }
+
     #[inline]
     pub(super) fn refs_of(&self, id: usize) -> Range<usize> {
         let start = id.checked_sub(1).and_then(|i| self.records.get(i)).map_or(0, |r| r.refs_end);

@@ -9,6 +9,8 @@
 //! | `read`, `read_block`, `codes` | from bitcode to a part |
 //! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
+//! | `quick` | whether there is a summary at all |
+//! | `lazy`, `table` | one function of a large index |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
 //! | `index` | the index and its accessors |
 //! | `combine` | many parts to one index |
@@ -19,12 +21,15 @@ mod codes;
 mod combine;
 mod guid;
 mod index;
+mod lazy;
+mod quick;
 mod radix;
 mod read;
 mod read_block;
 mod records;
 mod side;
 mod strtab;
+mod table;
 mod types;
 mod write_combined;
 mod write_module;
@@ -33,8 +38,11 @@ pub use codes::fs;
 pub use combine::IndexPart;
 pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of};
 pub use index::{ModuleSummaryIndex, Summary};
-pub use read::{ReadOptions, read_and_combine, read_file, read_index, read_module};
+pub use lazy::LazyIndex;
+pub use quick::has_summary;
+pub use read::{ReadOptions, combine_files, read_and_combine, read_file, read_index, read_module};
 pub use records::Format;
+pub use table::BLOCK_ID as FUNCTION_TABLE_BLOCK_ID;
 pub use types::*;
 pub use write_combined::{
     CombinedWriter, Overrides, Selected, Selection, WriteOptions, group_by_module,

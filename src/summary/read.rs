@@ -4,12 +4,13 @@
 //! module block that skips every block but BLOCKINFO, MODULE_STRTAB and the summary, and of the
 //! records at module level keeps a name's place and a linkage. Nothing is allocated per record.
 //!
-//! GUIDs are hashed only for values that a summary defines or mentions, all at the end, eight at
+//! GUIDs are hashed only for values that a summary defines or mentions, all at the end, many at
 //! a time; unless names are asked for, when every global of the module counts, as in LLVM.
 //!
 //! Source: `ModuleSummaryIndexBitcodeReader::parseModule` of LLVM's `BitcodeReader.cpp`.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -101,6 +102,26 @@ pub fn read_and_combine<B: std::ops::Deref<Target = [u8]> + Sync>(
     ModuleSummaryIndex::combine(parts)
 }
 
+/// As [`read_and_combine`], for files by their paths: each is mapped only while it is read, so that
+/// memory holds the summaries and not the files.
+///
+/// # Errors
+/// As [`read_and_combine`], and io where a file cannot be read.
+pub fn combine_files(paths: &[&Path], options: &ReadOptions) -> Result<ModuleSummaryIndex> {
+    let read: Vec<Result<Vec<IndexPart>>> = paths
+        .par_iter()
+        .map(|path| {
+            let bytes = container::FileBytes::open(path)?;
+            read_file(&bytes, path.as_os_str().as_encoded_bytes(), options)
+        })
+        .collect();
+    let mut parts = Vec::with_capacity(paths.len());
+    for file in read {
+        parts.extend(file?);
+    }
+    ModuleSummaryIndex::combine(parts)
+}
+
 /// Reads the summary of one module, or a combined index, which stands in a module block of its
 /// own; `None` where the module has none.
 ///
@@ -112,17 +133,18 @@ pub fn read_module(
     path: &[u8],
     options: &ReadOptions,
 ) -> Result<Option<IndexPart>> {
-    let scan = Scan::of(module)?;
+    let mut scan = Scan::of(module)?;
     if scan.summaries.is_empty() {
         return Ok(None);
     }
-    let old;
-    let globals = if scan.version < 2 && scan.paths.is_none() {
-        old = old_globals(module)?;
-        &old
-    } else {
-        &scan.globals
-    };
+    let mut old_names = None;
+    if scan.version < 2 && scan.paths.is_none() {
+        let (globals, names) = old_globals(module)?;
+        scan.globals = globals;
+        old_names = Some(names);
+    }
+    let globals = scan.globals.as_slice();
+    let names = old_names.as_deref().unwrap_or(module.strtab);
     let (modules, ids) = match &scan.paths {
         Some(block) => read_paths(module.data, block, &scan.info)?,
         None => {
@@ -140,11 +162,12 @@ pub fn read_module(
     }
     let mut parser = BlockParser {
         module,
+        find_guid: None,
         options,
         combined,
         module_ids: ids,
         values,
-        tables: Tables::default(),
+        tables: Tables::with_room(scan.summaries.iter().map(|b| b.end - b.body).sum()),
         level: Level { combined, ..Level::default() },
     };
     for block in &scan.summaries {
@@ -155,7 +178,7 @@ pub fn read_module(
     }
     let BlockParser { values, mut tables, mut level, .. } = parser;
     level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
-    hash_names(module, globals, &scan.source_file_name, values, &mut tables, options)?;
+    hash_names(names, globals, &scan.source_file_name, values, &mut tables, options)?;
     if combined {
         sort_by_module(&mut tables);
     }
@@ -164,14 +187,15 @@ pub fn read_module(
 }
 
 /// A global of a module: where its name is, and its linkage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Global {
-    offset: u64,
-    size: u64,
+    offset: u32,
+    size: u32,
     linkage: Linkage,
-    /// Before module version 2, the name itself.
-    name: Option<Box<[u8]>>,
 }
+
+/// How many fields of a global's record matter: up to the linkage. A hash has no more either.
+const GLOBAL_FIELDS: usize = 6;
 
 /// What one pass over a module block finds.
 #[derive(Default)]
@@ -192,7 +216,7 @@ impl Scan {
         let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
         let mut record = Record::new();
         loop {
-            match reader.next(&mut record)? {
+            match reader.next_head(&mut record, GLOBAL_FIELDS)? {
                 Entry::End { .. } => return Ok(scan),
                 Entry::DefineAbbrev { .. } => {}
                 Entry::Block(block) => match block.id {
@@ -204,6 +228,12 @@ impl Scan {
                     block_id::VALUE_SYMTAB => scan.value_symtab = Some(block),
                     _ => {}
                 },
+                // Of a global, the first fields are enough; of few other records, all count.
+                Entry::Record if record.code == module_code::SOURCE_FILENAME => {
+                    reader.seek(record.start)?;
+                    reader.next(&mut record)?;
+                    scan.record(&record)?;
+                }
                 Entry::Record => scan.record(&record)?,
             }
         }
@@ -216,12 +246,12 @@ impl Scan {
                 let mut f = Fields::new(record, "global");
                 let (mut offset, mut size) = (0, 0);
                 if self.version >= 2 {
-                    offset = f.next("strtab offset")?;
-                    size = f.next("strtab size")?;
+                    offset = f.next_u32("strtab offset")?;
+                    size = f.next_u32("strtab size")?;
                 }
                 f.take(3, "fields before the linkage")?;
                 let linkage = Linkage::from_record(f.next("linkage")?);
-                self.globals.push(Global { offset, size, linkage, name: None });
+                self.globals.push(Global { offset, size, linkage });
             }
             module_code::VERSION => {
                 self.version = Fields::new(record, "VERSION").next("version")?
@@ -246,18 +276,18 @@ fn hash(record: &Record<'_>) -> Result<ModuleHash> {
     Ok(hash)
 }
 
-/// The globals of a module whose names are in its value symbol table.
-fn old_globals(module: &BitcodeModule<'_>) -> Result<Vec<Global>> {
+/// The globals of a module whose names are in its value symbol table, and those names in a string
+/// table of their own.
+fn old_globals(module: &BitcodeModule<'_>) -> Result<(Vec<Global>, Vec<u8>)> {
     let module = Module::read(module, Extent::All)?;
-    let counted = module.globals.iter().filter(|g| g.kind != GlobalKind::IFunc);
-    Ok(counted
-        .map(|g| Global {
-            offset: 0,
-            size: 0,
-            linkage: g.linkage,
-            name: Some(g.name.as_ref().into()),
-        })
-        .collect())
+    let mut names = Vec::new();
+    let mut globals = Vec::new();
+    for g in module.globals.iter().filter(|g| g.kind != GlobalKind::IFunc) {
+        let offset = names.len() as u32;
+        names.extend_from_slice(&g.name);
+        globals.push(Global { offset, size: g.name.len() as u32, linkage: g.linkage });
+    }
+    Ok((globals, names))
 }
 
 /// Reads the paths and hashes of a combined index, with the ids that records use for them.
@@ -330,7 +360,7 @@ fn read_combined_entries(
 
 /// Gives every value its GUID, where the file did not, and the names that were asked for.
 fn hash_names(
-    module: &BitcodeModule<'_>,
+    strtab: &[u8],
     globals: &[Global],
     source: &[u8],
     values: Values,
@@ -341,10 +371,15 @@ fn hash_names(
     let prefix = local_prefix(source, options.separator);
     let name_of = |id: u32| -> Result<(&[u8], Linkage)> {
         let Some(global) = globals.get(id as usize) else { return Ok((&[], Linkage::External)) };
-        match &global.name {
-            Some(name) => Ok((name, global.linkage)),
-            None => Ok((module.string(global.offset, global.size)?, global.linkage)),
-        }
+        let start = global.offset as usize;
+        let name = strtab.get(start..start + global.size as usize).ok_or_else(|| {
+            Error::malformed(format!(
+                "name at {start}, {} bytes, is outside of the string table of {} bytes",
+                global.size,
+                strtab.len()
+            ))
+        })?;
+        Ok((name, global.linkage))
     };
     // Summaries give the linkage too, but a value that is only mentioned has none.
     let mut batch = Batch::default();

@@ -44,6 +44,9 @@ pub(super) struct Values {
     pub(super) stored: Vec<bool>,
 }
 
+/// Finds the GUID of a value by its id, where not all of them were read beforehand.
+pub(super) type FindGuid<'f> = &'f dyn Fn(u64) -> Option<Guid>;
+
 impl Values {
     const NO_SLOT: u32 = u32::MAX;
     pub(super) const NO_GLOBAL: u32 = u32::MAX;
@@ -95,6 +98,13 @@ impl Values {
         self.globals.push(global);
         self.stored.push(stored);
         slot
+    }
+
+    /// Adds a value that was looked up elsewhere.
+    fn look_up(&mut self, id: u64, guid: Guid) -> Option<u32> {
+        let slot = self.add(guid, Self::NO_GLOBAL, true);
+        self.far.insert(id, slot);
+        Some(slot)
     }
 
     /// The file says which GUID an id stands for.
@@ -151,6 +161,8 @@ struct Pending {
 /// Reads summary blocks into a part's tables.
 pub(super) struct BlockParser<'m, 'a> {
     pub(super) module: &'m BitcodeModule<'a>,
+    /// Where only a few records are read, how their values are found.
+    pub(super) find_guid: Option<FindGuid<'m>>,
     pub(super) options: &'m ReadOptions,
     /// Whether it is a combined index, whose records name their module.
     pub(super) combined: bool,
@@ -162,7 +174,7 @@ pub(super) struct BlockParser<'m, 'a> {
 }
 
 /// The state of one block.
-struct State<'i> {
+pub(super) struct State<'i> {
     version: u64,
     function_layout: &'static [FunctionField],
     pending: Pending,
@@ -178,7 +190,28 @@ struct State<'i> {
 const OBJECT: u8 = 1;
 const ALIAS: u8 = 2;
 
-impl State<'_> {
+impl<'i> State<'i> {
+    /// For a block of this version, with the modules of the index by id, and where its stack ids
+    /// begin among those of the index.
+    pub(super) fn new(
+        version: u64,
+        combined: bool,
+        modules: &'i HashMap<u64, u32>,
+        stack_base: usize,
+    ) -> Self {
+        let table = if combined { COMBINED_FUNCTION } else { PERMODULE_FUNCTION };
+        State {
+            version,
+            function_layout: codes::layout(table, version),
+            pending: Pending::default(),
+            modules,
+            seen: Vec::new(),
+            last: None,
+            radix: Vec::new(),
+            stack_base,
+        }
+    }
+
     /// A MemProf record was read: it waits for its function, or follows it.
     fn note_memprof(&mut self, f: &Fields<'_>) -> Result<()> {
         if self.version < since::MEMPROF_BEHIND {
@@ -221,21 +254,11 @@ impl BlockParser<'_, '_> {
             before => before.min(version),
         };
         let modules: HashMap<u64, u32> = self.module_ids.iter().copied().zip(0..).collect();
-        let table = if self.combined { COMBINED_FUNCTION } else { PERMODULE_FUNCTION };
-        let mut state = State {
-            version,
-            function_layout: codes::layout(table, version),
-            pending: Pending::default(),
-            modules: &modules,
-            seen: Vec::new(),
-            last: None,
-            radix: Vec::new(),
-            stack_base: self.level.stack_ids.len(),
-        };
+        let mut state = State::new(version, self.combined, &modules, self.level.stack_ids.len());
         loop {
             match reader.next(&mut record)? {
                 Entry::End { .. } => {
-                    self.attach_memprof(&mut state.pending);
+                    self.finish(&mut state);
                     return Ok(());
                 }
                 Entry::Record => self.record(&record, &mut state)?,
@@ -244,7 +267,13 @@ impl BlockParser<'_, '_> {
         }
     }
 
-    fn record(&mut self, record: &Record<'_>, state: &mut State<'_>) -> Result<()> {
+    /// Nothing more comes.
+    pub(super) fn finish(&mut self, state: &mut State<'_>) {
+        self.attach_memprof(&mut state.pending);
+    }
+
+    /// Reads one record.
+    pub(super) fn record(&mut self, record: &Record<'_>, state: &mut State<'_>) -> Result<()> {
         let name = codes::name(record.code);
         let mut f = Fields::new(record, name);
         match record.code {
@@ -378,9 +407,17 @@ impl BlockParser<'_, '_> {
     /// The slot of a value that a record mentions.
     #[inline]
     fn value(&mut self, id: u64, f: &Fields<'_>) -> Result<u32> {
-        match self.values.slot(id) {
+        match self.slot(id) {
             Some(slot) => Ok(slot),
             None => Err(f.error(format_args!("value {id} has no GUID"))),
+        }
+    }
+
+    #[inline]
+    fn slot(&mut self, id: u64) -> Option<u32> {
+        match self.values.slot(id) {
+            None => self.values.look_up(id, self.find_guid?(id)?),
+            found => found,
         }
     }
 
@@ -554,7 +591,7 @@ impl BlockParser<'_, '_> {
     fn alias(&mut self, mut f: Fields<'_>, state: &mut State<'_>) -> Result<()> {
         let head = self.head(&mut f, state)?;
         let id = f.next("aliasee")?;
-        let aliasee = match self.values.slot(id) {
+        let aliasee = match self.slot(id) {
             Some(slot) => slot,
             // A distributed index may hold an alias without what it stands for.
             None if self.combined => NO_VALUE,
@@ -739,7 +776,7 @@ impl BlockParser<'_, '_> {
                 stack_ids: stack_ids.collect::<Result<_>>()?,
             });
         }
-        let callee = self.values.slot(id).map(ValueId);
+        let callee = self.slot(id).map(ValueId);
         let (ids, versions) = (f.next("number of stack ids")?, f.next("number of versions")?);
         let ids = f.take(ids, "stack ids")?;
         let stack_ids = ids.iter().map(|&id| self.stack_id(id, f, state)).collect::<Result<_>>()?;

@@ -17,6 +17,7 @@ use super::records::{
     emit_value_guid, value_guid_abbrev,
 };
 use super::strtab::StringTable;
+use super::table::TableWriter;
 use super::types::*;
 use crate::bitcode::{BITCODE_MAGIC, block_id, module_code};
 use crate::bitstream::{Abbrev, Scalar, Tail, Writer};
@@ -262,6 +263,11 @@ struct Task<'t, 'i> {
 }
 
 impl Task<'_, '_> {
+    /// Only in an index of everything do ids rise with GUIDs, as the table needs them.
+    fn has_table(&self) -> bool {
+        self.options.function_table && *self.selection == Selection::All
+    }
+
     fn value_id(&self, value: ValueId) -> Option<u64> {
         self.value_ids.get(value.index()).filter(|&&id| id != 0).map(|&id| u64::from(id))
     }
@@ -273,9 +279,13 @@ impl Task<'_, '_> {
         w.record(3, module_code::VERSION, &[2]);
         let modules = self.write_modules(&mut w);
         let mut strtab = StringTable::default();
-        self.write_summaries(&mut w, &modules, &mut strtab);
+        let mut table = TableWriter::default();
+        self.write_summaries(&mut w, &modules, &mut strtab, &mut table);
         w.end_block(block);
         strtab.write(&mut w);
+        if self.has_table() {
+            table.write(&mut w);
+        }
         w.finish()
     }
 
@@ -329,9 +339,16 @@ impl Task<'_, '_> {
         ids
     }
 
-    fn write_summaries(&self, w: &mut Writer, modules: &[u64], strtab: &mut StringTable) {
+    fn write_summaries(
+        &self,
+        w: &mut Writer,
+        modules: &[u64],
+        strtab: &mut StringTable,
+        table: &mut TableWriter,
+    ) {
         let format = self.options.format;
         let block = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, WIDTH);
+        table.base = w.bit();
         emit_plain(w, fs::VERSION, &[format.version()]);
         let flags = self.overrides.index_flags.unwrap_or(self.index.flags());
         emit_plain(w, fs::FLAGS, &[flags.0]);
@@ -342,6 +359,7 @@ impl Task<'_, '_> {
             let id = self.value_ids.get(value as usize).copied().unwrap_or(0);
             emit_value_guid(w, guid_abbrev, id, self.index.guid(ValueId(value)).0);
         }
+        table.abbrevs = w.bit();
         emit_stack_ids(w, &mut definer, format, &self.stack_ids.ids);
         let alloc = if format.has_words() { &ALLOC_NO_CONTEXT } else { &ALLOC };
         let abbrevs = Abbrevs {
@@ -355,9 +373,22 @@ impl Task<'_, '_> {
         let mut aliases = Vec::new();
         let mut fields = Vec::new();
         let mut types = BTreeSet::new();
+        // Of the value whose copies are being written, where the first stands.
+        let mut first: Option<(ValueId, Option<u64>)> = None;
+        let has_table = self.has_table();
         for_each(self.index, self.selection, |item| {
             if item.numbered_only {
                 return;
+            }
+            if has_table {
+                let value = item.summary.value();
+                let bit = (item.summary.kind() != SummaryKind::Alias).then(|| w.bit());
+                match &mut first {
+                    Some((before, start)) if *before == value => *start = start.or(bit),
+                    _ => {
+                        self.note_values(table, first.replace((value, bit)), value.0);
+                    }
+                }
             }
             match item.summary.kind() {
                 // Readers want what aliases stand for first.
@@ -371,8 +402,15 @@ impl Task<'_, '_> {
                 }
             }
         });
+        if has_table {
+            self.note_values(table, first, self.value_ids.len() as u32);
+        }
         for item in aliases {
             let summary = item.summary;
+            if has_table {
+                let id = self.value_id(summary.value()).unwrap_or(0);
+                table.alias(id as u32, w.bit());
+            }
             self.head(item, modules, &mut fields);
             fields.push(summary.aliasee_value().and_then(|v| self.value_id(v)).unwrap_or(0));
             emit(w, abbrevs.alias, &fields);
@@ -389,6 +427,29 @@ impl Task<'_, '_> {
             emit_plain(w, fs::BLOCK_COUNT, &[self.index.block_count()]);
         }
         w.end_block(block);
+    }
+
+    /// Enters the value that `first` is about into the function table, and those up to `end` that
+    /// have an id but no summary (callees made for missing tail call frames).
+    fn note_values(
+        &self,
+        table: &mut TableWriter,
+        first: Option<(ValueId, Option<u64>)>,
+        end: u32,
+    ) {
+        let start = match first {
+            Some((value, bit)) => {
+                let id = self.value_id(value).unwrap_or(0);
+                table.value(self.index.guid(value), id as u32, bit);
+                value.0 + 1
+            }
+            None => 0,
+        };
+        let from = self.values.partition_point(|&value| value < start);
+        for &value in self.values.iter().skip(from).take_while(|&&value| value < end) {
+            let id = self.value_id(ValueId(value)).unwrap_or(0);
+            table.value(self.index.guid(ValueId(value)), id as u32, None);
+        }
     }
 
     /// Value, module and flags, with which all summaries begin.
