@@ -238,7 +238,7 @@ fn step<const N: usize, const BY: u32>(
 ) {
     for ((((a, b), c), d), m) in a.iter_mut().zip(b).zip(c).zip(d).zip(message) {
         let sum = a.wrapping_add(mix(*b, *c, *d)).wrapping_add(*m).wrapping_add(sine);
-        *a = (sum << BY | sum >> (32 - BY)).wrapping_add(*b);
+        *a = sum.rotate_left(BY).wrapping_add(*b);
     }
 }
 

@@ -55,8 +55,11 @@ struct Lazy {
     stack_ids: Vec<u64>,
     radix: Option<u64>,
     places: Places,
-    modules: OnceLock<Result<(Vec<ModuleInfo>, HashMap<u64, u32>)>>,
+    modules: OnceLock<Result<Modules>>,
 }
+
+/// The modules, and their positions by the ids that records use.
+type Modules = (Vec<ModuleInfo>, HashMap<u64, u32>);
 
 /// How a value's records are found.
 enum Places {
@@ -298,7 +301,7 @@ impl Lazy {
         bytes.get(self.bitcode.clone()).unwrap_or(&[])
     }
 
-    fn modules(&self, bytes: &[u8]) -> Result<&(Vec<ModuleInfo>, HashMap<u64, u32>)> {
+    fn modules(&self, bytes: &[u8]) -> Result<&Modules> {
         let read = self.modules.get_or_init(|| {
             let Some(block) = &self.paths else { return Ok(Default::default()) };
             let (modules, ids) = read_paths(self.data(bytes), block, &self.info)?;
