@@ -13,8 +13,9 @@ use crate::summary::{
     IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of, guids_of,
     read_module,
 };
+use crate::symbols::irsymtab::flag;
 use crate::symbols::{InputFile, Symbol};
-use crate::thinlink::{LinkPlan, Mention, ModuleSymbols, ThinLinkOptions};
+use crate::thinlink::{Behaviour, LinkPlan, Mention, ModuleSymbols, ThinLinkOptions};
 
 /// A file of the link.
 pub trait Source: Sync {
@@ -71,9 +72,9 @@ pub struct ThinInputs {
 ///
 /// # Errors
 /// That of the first file that has one, naming it; misuse where two files go by one name.
-pub fn read<S: Source>(sources: &[S]) -> Result<ThinInputs> {
+pub fn read<S: Source>(sources: &[S], behaviour: &Behaviour) -> Result<ThinInputs> {
     let files: Vec<Result<(Vec<Read>, Vec<u8>)>> =
-        sources.par_iter().with_max_len(1).map(read_file).collect();
+        sources.par_iter().with_max_len(1).map(|source| read_file(source, behaviour)).collect();
     let mut parts = Vec::new();
     let mut modules = Vec::new();
     let mut thin = Vec::with_capacity(sources.len());
@@ -121,7 +122,7 @@ fn in_source<S: Source>(sources: &[S], number: usize, error: Error) -> Error {
     }
 }
 
-fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
+fn read_file<S: Source>(source: &S, behaviour: &Behaviour) -> Result<(Vec<Read>, Vec<u8>)> {
     let bytes = source.bytes()?;
     let file = InputFile::open(&bytes)?;
     let resolutions = source.resolve(&file)?;
@@ -144,7 +145,7 @@ fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
             let Some(resolution) = resolutions.next() else {
                 return Err(Error::misuse("there are fewer resolutions than symbols"));
             };
-            mentions.push(mention(&file, symbol, name, resolution));
+            mentions.push(mention(symbol, name, is_used(&file, symbol, behaviour), resolution));
         }
         let split_lto_unit =
             part.as_ref().is_some_and(|p| p.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT));
@@ -156,12 +157,16 @@ fn read_file<S: Source>(source: &S) -> Result<(Vec<Read>, Vec<u8>)> {
     Ok((modules, file.target_triple().to_vec()))
 }
 
-fn mention(
-    file: &InputFile<'_>,
-    symbol: &Symbol<'_>,
-    name: Guid,
-    resolution: SymbolResolution,
-) -> Mention {
+/// Whether a symbol must be kept although nothing refers to it, as an LLVM sees it.
+pub fn is_used(file: &InputFile<'_>, symbol: &Symbol<'_>, behaviour: &Behaviour) -> bool {
+    if behaviour.newest_runtime_library || !file.uses_stored_table() {
+        file.is_used(symbol)
+    } else {
+        symbol.has(flag::USED)
+    }
+}
+
+fn mention(symbol: &Symbol<'_>, name: Guid, used: bool, resolution: SymbolResolution) -> Mention {
     let escaped = symbol.ir_name.starts_with(b"\x01");
     let plain = if escaped { &symbol.ir_name[1..] } else { symbol.ir_name };
     let ir = match plain {
@@ -169,7 +174,7 @@ fn mention(
         plain if plain == symbol.name => Some(name),
         plain => Some(guid_of(plain)),
     };
-    Mention { name, ir, escaped, used: file.is_used(symbol), resolution }
+    Mention { name, ir, escaped, used, resolution }
 }
 
 impl ThinInputs {

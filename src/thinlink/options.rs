@@ -26,6 +26,9 @@ pub struct Behaviour {
     /// A value without a prevailing module counts as prevailing in regular LTO modules, because
     /// LLVM 19 looks it up in a map that gives the empty path, which is theirs.
     pub unknown_prevails_in_regular_lto: bool,
+    /// Which runtime library functions code generation may call, and so are preserved, is LLVM
+    /// 22's list; otherwise what the symbol table of each file says, which its own LLVM made.
+    pub newest_runtime_library: bool,
 }
 
 impl Behaviour {
@@ -37,6 +40,7 @@ impl Behaviour {
         numbers_imports: false,
         marks_internalize_and_promote: false,
         unknown_prevails_in_regular_lto: true,
+        newest_runtime_library: false,
     };
     /// LLVM 22.
     pub const LLVM_22: Behaviour = Behaviour {
@@ -46,6 +50,7 @@ impl Behaviour {
         numbers_imports: true,
         marks_internalize_and_promote: true,
         unknown_prevails_in_regular_lto: false,
+        newest_runtime_library: true,
     };
 
     /// The row for a major version of LLVM. 20 and 21 decide like 22.

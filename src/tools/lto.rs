@@ -13,7 +13,7 @@ use std::path::Path;
 use super::command_line::{Argument, Arguments, Parser, Word};
 use super::lto2::other_option;
 use crate::container::FileBytes;
-use crate::distributed::{PrefixReplace, Shards, files};
+use crate::distributed::{PrefixReplace, Shards, files, inputs};
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{
@@ -194,7 +194,7 @@ fn backend(
 ) -> Result<()> {
     let bytes = FileBytes::open(path(file))?;
     let input = InputFile::open(&bytes)?;
-    let preserved = preserved(&input, &job.exported);
+    let preserved = preserved(&input, job);
     let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &job.options)?;
     let shards = Shards::new(index, &plan);
     let module = index
@@ -234,10 +234,11 @@ fn keep(index: &mut ModuleSummaryIndex, plan: &LinkPlan) {
 
 /// The symbols of the file to preserve: those asked for by the linker's name, and those used in
 /// ways that no reference shows (`computeGUIDPreservedSymbols`, `addUsedSymbolToPreservedGUID`).
-fn preserved(input: &InputFile<'_>, exported: &BTreeSet<Vec<u8>>) -> Vec<Guid> {
+fn preserved(input: &InputFile<'_>, job: &Job<'_>) -> Vec<Guid> {
+    let is_used = |symbol: &_| inputs::is_used(input, symbol, &job.options.behaviour);
     input
         .symbols()
-        .filter(|symbol| exported.contains(symbol.name) || input.is_used(symbol))
+        .filter(|symbol| job.exported.contains(symbol.name) || is_used(symbol))
         .filter(|symbol| !symbol.ir_name.is_empty())
         .map(|symbol| guid_of(symbol.ir_name.strip_prefix(b"\x01").unwrap_or(symbol.ir_name)))
         .collect()

@@ -121,7 +121,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let symbol = said.first().map_or(&b""[..], |said| &said.symbol);
         return Err(unused(file, symbol));
     }
-    let mut read = distributed::read(&inputs)?;
+    let mut read = distributed::read(&inputs, &options.behaviour)?;
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
