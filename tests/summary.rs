@@ -254,9 +254,9 @@ fn what_a_function_has_is_what_its_source_says() {
 fn the_merge_is_the_same_at_any_number_of_threads() {
     let scratch = Scratch::new("summary-threads");
     let names = modules(&scratch, 22);
-    // Many modules: each under several names.
+    // Many modules, each under several names: enough that several threads write.
     let mut many = Vec::new();
-    for copy in 0..40 {
+    for copy in 0..220 {
         for name in &names {
             let copied = format!("{copy}-{name}");
             scratch.write(&copied, scratch.read(name));

@@ -113,6 +113,19 @@ impl Writer {
                 self.bytes(bytes);
             }
         }
+        // Whole words where the source is aligned to bytes, which then need no shifting.
+        if c.bit().is_multiple_of(8) {
+            while c.remaining() >= 64 {
+                let Some(word) = data.get((c.bit() / 8) as usize..).and_then(|d| d.first_chunk())
+                else {
+                    break;
+                };
+                self.fixed(u64::from_le_bytes(*word), 64);
+                if c.seek(c.bit() + 64).is_err() {
+                    break;
+                }
+            }
+        }
         while c.remaining() > 0 {
             let width = c.remaining().min(32) as u32;
             match c.fixed(width) {

@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rayon::prelude::*;
+
 use super::codes::{fs, mst};
 use super::guid::guid_of;
 use super::index::{ModuleSummaryIndex, Summary};
@@ -227,6 +229,16 @@ fn for_each<'i>(
     }
 }
 
+/// What is put off while functions and variables are written.
+#[derive(Default)]
+struct Gathered<'i> {
+    aliases: Vec<Item<'i>>,
+    types: BTreeSet<Guid>,
+}
+
+/// From so many summaries on, several threads write.
+const LARGE: usize = 8192;
+
 /// The stack ids that a file uses, compacted.
 #[derive(Default)]
 struct StackIds {
@@ -370,41 +382,13 @@ impl Task<'_, '_> {
             alloc: definer.layout(w, alloc),
         };
 
-        let mut aliases = Vec::new();
-        let mut fields = Vec::new();
-        let mut types = BTreeSet::new();
-        // Of the value whose copies are being written, where the first stands.
-        let mut first: Option<(ValueId, Option<u64>)> = None;
         let has_table = self.has_table();
-        for_each(self.index, self.selection, |item| {
-            if item.numbered_only {
-                return;
-            }
-            if has_table {
-                let value = item.summary.value();
-                let bit = (item.summary.kind() != SummaryKind::Alias).then(|| w.bit());
-                match &mut first {
-                    Some((before, start)) if *before == value => *start = start.or(bit),
-                    _ => {
-                        self.note_values(table, first.replace((value, bit)), value.0);
-                    }
-                }
-            }
-            match item.summary.kind() {
-                // Readers want what aliases stand for first.
-                SummaryKind::Alias => aliases.push(item),
-                SummaryKind::Variable => {
-                    self.write_variable(w, &abbrevs, modules, item, &mut fields);
-                }
-                SummaryKind::Function => {
-                    self.write_function(w, &abbrevs, modules, item, &mut fields);
-                    add_type_ids(item.summary, &mut types);
-                }
-            }
-        });
-        if has_table {
-            self.note_values(table, first, self.value_ids.len() as u32);
-        }
+        let Gathered { aliases, mut types } = if has_table || !self.is_large() {
+            self.write_in_order(w, &abbrevs, modules, table)
+        } else {
+            self.write_in_parallel(w, &abbrevs, modules)
+        };
+        let mut fields = Vec::new();
         for item in aliases {
             let summary = item.summary;
             if has_table {
@@ -427,6 +411,99 @@ impl Task<'_, '_> {
             emit_plain(w, fs::BLOCK_COUNT, &[self.index.block_count()]);
         }
         w.end_block(block);
+    }
+
+    /// Whether it is worth the while of several threads.
+    fn is_large(&self) -> bool {
+        *self.selection == Selection::All && self.index.copies.len() > LARGE
+    }
+
+    /// Writes functions and variables one after another, noting where they are for the table.
+    fn write_in_order(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+        table: &mut TableWriter,
+    ) -> Gathered<'_> {
+        let has_table = self.has_table();
+        let mut gathered = Gathered::default();
+        let mut fields = Vec::new();
+        // Of the value whose copies are being written, where the first stands.
+        let mut first: Option<(ValueId, Option<u64>)> = None;
+        for_each(self.index, self.selection, |item| {
+            if has_table && !item.numbered_only {
+                let value = item.summary.value();
+                let bit = (item.summary.kind() != SummaryKind::Alias).then(|| w.bit());
+                match &mut first {
+                    Some((before, start)) if *before == value => *start = start.or(bit),
+                    _ => self.note_values(table, first.replace((value, bit)), value.0),
+                }
+            }
+            self.write_item(w, abbrevs, modules, item, &mut fields, &mut gathered);
+        });
+        if has_table {
+            self.note_values(table, first, self.value_ids.len() as u32);
+        }
+        gathered
+    }
+
+    /// Writes functions and variables piece by piece, and the pieces one behind another: what a
+    /// record looks like does not depend on where it stands.
+    fn write_in_parallel(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+    ) -> Gathered<'_> {
+        let size =
+            self.index.copies.len().div_ceil(rayon::current_num_threads() * 4).max(LARGE / 8);
+        let pieces: Vec<(Vec<u8>, u64, Gathered<'_>)> = self
+            .index
+            .copies
+            .par_chunks(size)
+            .map(|ids| {
+                let mut piece = Writer::with_capacity(ids.len() * 32);
+                let mut gathered = Gathered::default();
+                let mut fields = Vec::new();
+                for summary in ids.iter().filter_map(|&id| self.index.summary(id)) {
+                    let item = Item { summary, numbered_only: false, as_declaration: false };
+                    self.write_item(&mut piece, abbrevs, modules, item, &mut fields, &mut gathered);
+                }
+                let bits = piece.bit();
+                (piece.finish(), bits, gathered)
+            })
+            .collect();
+        let mut all = Gathered::default();
+        for (bytes, bits, mut gathered) in pieces {
+            w.copy_bits(&bytes, 0, bits);
+            all.aliases.append(&mut gathered.aliases);
+            all.types.append(&mut gathered.types);
+        }
+        all
+    }
+
+    fn write_item<'s>(
+        &'s self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+        item: Item<'s>,
+        fields: &mut Vec<u64>,
+        gathered: &mut Gathered<'s>,
+    ) {
+        if item.numbered_only {
+            return;
+        }
+        match item.summary.kind() {
+            // Readers want what aliases stand for first.
+            SummaryKind::Alias => gathered.aliases.push(item),
+            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item, fields),
+            SummaryKind::Function => {
+                self.write_function(w, abbrevs, modules, item, fields);
+                add_type_ids(item.summary, &mut gathered.types);
+            }
+        }
     }
 
     /// Enters the value that `first` is about into the function table, and those up to `end` that
