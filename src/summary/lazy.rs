@@ -17,9 +17,10 @@ use super::combine::IndexPart;
 use super::guid::guid_of;
 use super::index::{Level, ModuleSummaryIndex, Tables};
 use super::read::{ReadOptions, read_index, read_paths};
-use super::read_block::{BlockParser, State, Values};
+use super::read_block::{BlockParser, State};
 use super::table::{self, Table};
 use super::types::*;
+use super::values::Values;
 use crate::bitcode::{BITCODE_MAGIC, BitcodeModule, block_id};
 use crate::bitstream::{
     Abbrev, BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record, top_level,

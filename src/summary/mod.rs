@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `read`, `read_block`, `codes` | from bitcode to a part |
+//! | `read`, `read_block`, `read_rare`, `values`, `codes` | from bitcode to a part |
 //! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
 //! | `quick` | whether there is a summary at all |
@@ -26,11 +26,13 @@ mod quick;
 mod radix;
 mod read;
 mod read_block;
+mod read_rare;
 mod records;
 mod side;
 mod strtab;
 mod table;
 mod types;
+mod values;
 mod write_combined;
 mod write_module;
 

@@ -18,8 +18,9 @@ use super::codes::mst;
 use super::combine::IndexPart;
 use super::guid::{Batch, LocalSeparator, local_prefix};
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
-use super::read_block::{BlockParser, Values};
+use super::read_block::BlockParser;
 use super::types::*;
+use super::values::Values;
 use crate::bitcode::{
     BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, block_id, module_code, vst_code,
 };

@@ -16,134 +16,22 @@ use std::collections::{HashMap, HashSet};
 use super::codes::{
     self, COMBINED_FUNCTION, CallForm, FunctionField, NEWEST_VERSION, PERMODULE_FUNCTION, fs, since,
 };
-use super::guid::guid_of;
 use super::index::{Extras, Level, NO_VALUE, Record as Summary, Tables};
 use super::read::ReadOptions;
+use super::read_rare::{const_vcall, insert_sorted, paired, vfunc_ids, words};
 use super::types::*;
+use super::values::Values;
 use crate::bitcode::{BitcodeModule, block_id};
 use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Fields, Record};
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 
-/// The values of a file: which ids are used, and the GUIDs that the file gives.
-#[derive(Debug)]
-pub(super) struct Values {
-    /// By id, the slot; [`Values::NO_SLOT`] for an id that nothing has used so far.
-    slots: Vec<u32>,
-    /// Slots of ids that are too large for a table of the file's size.
-    far: HashMap<u64, u32>,
-    /// Ids below are the module's globals.
-    global_count: usize,
-    /// Ids from here on go to `far`.
-    limit: u64,
-    /// By slot, the GUID; 0 as long as it must be hashed.
-    pub(super) guids: Vec<Guid>,
-    /// By slot, the global; [`Values::NO_GLOBAL`] for an id beyond them.
-    pub(super) globals: Vec<u32>,
-    /// By slot, whether the file gave the GUID.
-    pub(super) stored: Vec<bool>,
-}
-
 /// Finds the GUID of a value by its id, where not all of them were read beforehand.
 pub(super) type FindGuid<'f> = &'f dyn Fn(u64) -> Option<Guid>;
 
-impl Values {
-    const NO_SLOT: u32 = u32::MAX;
-    pub(super) const NO_GLOBAL: u32 = u32::MAX;
-
-    /// For a module of so many globals whose block has so many bits. Each summary takes more than
-    /// eight of them, and writers number values densely.
-    pub(super) fn new(global_count: usize, bits: u64) -> Self {
-        Values {
-            slots: vec![Self::NO_SLOT; global_count],
-            far: HashMap::new(),
-            global_count,
-            limit: (global_count as u64 + bits / 8).min(u64::from(Ref::LIMIT)),
-            guids: Vec::new(),
-            globals: Vec::new(),
-            stored: Vec::new(),
-        }
-    }
-
-    /// Gives every global a slot, in order.
-    pub(super) fn take_all_globals(&mut self) {
-        for id in 0..self.global_count as u64 {
-            self.slot(id);
-        }
-    }
-
-    /// The slot of an id; `None` where it is no value of the file.
-    #[inline]
-    pub(super) fn slot(&mut self, id: u64) -> Option<u32> {
-        match self.slots.get(id as usize) {
-            Some(&slot) if slot != Self::NO_SLOT && id <= u64::from(u32::MAX) => Some(slot),
-            _ => self.first_use(id),
-        }
-    }
-
-    fn first_use(&mut self, id: u64) -> Option<u32> {
-        if id >= self.global_count as u64 {
-            return self.far.get(&id).copied();
-        }
-        let slot = self.add(Guid(0), id as u32, false);
-        if let Some(place) = self.slots.get_mut(id as usize) {
-            *place = slot;
-        }
-        Some(slot)
-    }
-
-    fn add(&mut self, guid: Guid, global: u32, stored: bool) -> u32 {
-        let slot = self.guids.len() as u32;
-        self.guids.push(guid);
-        self.globals.push(global);
-        self.stored.push(stored);
-        slot
-    }
-
-    /// Adds a value that was looked up elsewhere.
-    fn look_up(&mut self, id: u64, guid: Guid) -> Option<u32> {
-        let slot = self.add(guid, Self::NO_GLOBAL, true);
-        self.far.insert(id, slot);
-        Some(slot)
-    }
-
-    /// The file says which GUID an id stands for.
-    pub(super) fn set_guid(&mut self, id: u64, guid: u64, fields: &Fields<'_>) -> Result<()> {
-        let guid = Guid(guid);
-        if let Some(slot) = self.slot(id) {
-            let (Some(old), Some(stored)) =
-                (self.guids.get_mut(slot as usize), self.stored.get_mut(slot as usize))
-            else {
-                return Ok(());
-            };
-            if *stored && *old != guid {
-                return Err(fields.error(format_args!("value {id} has two GUIDs")));
-            }
-            (*old, *stored) = (guid, true);
-            return Ok(());
-        }
-        if self.guids.len() as u64 >= u64::from(Ref::LIMIT) {
-            return Err(Error::unsupported("more values than one index can hold"));
-        }
-        let slot = self.add(guid, Self::NO_GLOBAL, true);
-        if id >= self.limit {
-            self.far.insert(id, slot);
-            return Ok(());
-        }
-        let len = id as usize + 1;
-        if self.slots.len() < len {
-            self.slots.resize(len, Self::NO_SLOT);
-        }
-        if let Some(place) = self.slots.get_mut(id as usize) {
-            *place = slot;
-        }
-        Ok(())
-    }
-}
-
 /// What the records before a function have said of it.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     any: bool,
     type_tests: Vec<Guid>,
     type_test_assume_vcalls: Vec<VFuncId>,
@@ -153,7 +41,7 @@ struct Pending {
     param_accesses: Vec<ParamAccess>,
     callsites: Vec<CallsiteInfo>,
     allocs: Vec<AllocInfo>,
-    context_ids: Vec<u64>,
+    pub(super) context_ids: Vec<u64>,
     /// From version 13 on, the function whose MemProf records may follow.
     owner: Option<u32>,
 }
@@ -175,16 +63,16 @@ pub(super) struct BlockParser<'m, 'a> {
 
 /// The state of one block.
 pub(super) struct State<'i> {
-    version: u64,
+    pub(super) version: u64,
     function_layout: &'static [FunctionField],
-    pending: Pending,
+    pub(super) pending: Pending,
     modules: &'i HashMap<u64, u32>,
     /// Per slot, in a module's own summary: 1 for a function or variable, 2 for an alias.
     seen: Vec<u8>,
     /// The summary that an original name may follow.
     last: Option<u32>,
-    radix: Vec<u32>,
-    stack_base: usize,
+    pub(super) radix: Vec<u32>,
+    pub(super) stack_base: usize,
 }
 
 const OBJECT: u8 = 1;
@@ -406,7 +294,7 @@ impl BlockParser<'_, '_> {
 
     /// The slot of a value that a record mentions.
     #[inline]
-    fn value(&mut self, id: u64, f: &Fields<'_>) -> Result<u32> {
+    pub(super) fn value(&mut self, id: u64, f: &Fields<'_>) -> Result<u32> {
         match self.slot(id) {
             Some(slot) => Ok(slot),
             None => Err(f.error(format_args!("value {id} has no GUID"))),
@@ -414,7 +302,7 @@ impl BlockParser<'_, '_> {
     }
 
     #[inline]
-    fn slot(&mut self, id: u64) -> Option<u32> {
+    pub(super) fn slot(&mut self, id: u64) -> Option<u32> {
         match self.values.slot(id) {
             None => self.values.look_up(id, self.find_guid?(id)?),
             found => found,
@@ -644,225 +532,6 @@ impl BlockParser<'_, '_> {
         extras.allocs.push(owner, pending.allocs.drain(..));
     }
 
-    /// `[n x (paramno, range, numcalls, numcalls x (paramno, callee, range))]`, a range being two
-    /// sign-rotated numbers.
-    fn param_accesses(&mut self, f: &mut Fields<'_>) -> Result<Vec<ParamAccess>> {
-        let mut all = Vec::new();
-        while !f.is_empty() {
-            let param_no = f.next("parameter")?;
-            let range = range(f)?;
-            let count = f.next("number of calls")?;
-            if count > f.len() as u64 / 4 {
-                return Err(f.error(format_args!("{count} calls run past its end")));
-            }
-            let mut calls = Vec::with_capacity(count as usize);
-            for _ in 0..count {
-                let param_no = f.next("parameter of the callee")?;
-                let id = f.next("callee")?;
-                let callee = ValueId(self.value(id, f)?);
-                calls.push(ParamAccessCall { param_no, callee, offsets: self::range(f)? });
-            }
-            all.push(ParamAccess { param_no, range, calls: calls.into() });
-        }
-        Ok(all)
-    }
-
-    /// Offset and size in the string table, again and again.
-    fn names(&self, f: &mut Fields<'_>) -> Result<Vec<Box<[u8]>>> {
-        let mut names = Vec::new();
-        while !f.is_empty() {
-            names.push(self.name(f)?);
-        }
-        Ok(names)
-    }
-
-    fn name(&self, f: &mut Fields<'_>) -> Result<Box<[u8]>> {
-        let (offset, size) = (f.next("strtab offset")?, f.next("strtab size")?);
-        self.module.string(offset, size).map(Into::into).map_err(|e| f.error(e.message()))
-    }
-
-    /// `[typeid, kind, bitwidth, align, size, bitmask, inlinebits, n x (offset, kind, name,
-    /// numrba, numrba x (numarg, numarg x arg, kind, info, byte, bit))]`.
-    fn type_id(&mut self, f: &mut Fields<'_>) -> Result<()> {
-        let name = self.name(f)?;
-        let type_test = TypeTestResolution {
-            kind: f.next("kind")?,
-            size_m1_bit_width: f.next("bit width")?,
-            align_log2: f.next("alignment")?,
-            size_m1: f.next("size")?,
-            bit_mask: f.next("bit mask")?,
-            inline_bits: f.next("inline bits")?,
-        };
-        let mut devirtualization = Vec::new();
-        while !f.is_empty() {
-            let offset = f.next("offset")?;
-            let kind = f.next("kind of devirtualization")?;
-            let single_impl_name = self.name(f)?;
-            let mut by_arg = Vec::new();
-            for _ in 0..f.next("number of resolutions by argument")? {
-                let count = f.next("number of arguments")?;
-                let args = f.take(count, "arguments")?.into();
-                let resolution = DevirtByArg {
-                    kind: f.next("kind by argument")?,
-                    info: f.next("info")?,
-                    byte: f.next("byte")?,
-                    bit: f.next("bit")?,
-                };
-                by_arg.push((args, resolution));
-            }
-            by_arg.sort_by(|(a, _): &(Box<[u64]>, _), (b, _)| a.cmp(b));
-            devirtualization
-                .push((offset, WholeProgramDevirtResolution { kind, single_impl_name, by_arg }));
-        }
-        devirtualization.sort_by_key(|(offset, _)| *offset);
-        let summary = TypeIdSummary { guid: guid_of(&name), name, type_test, devirtualization };
-        let key = (summary.guid, &*summary.name);
-        match self.level.type_ids.binary_search_by(|id| (id.guid, &*id.name).cmp(&key)) {
-            Ok(_) => Err(f.error("a type identifier that is there twice")),
-            Err(at) => {
-                self.level.type_ids.insert(at, summary);
-                Ok(())
-            }
-        }
-    }
-
-    /// `[typeid, n x (offset, valueid)]`.
-    fn type_id_metadata(&mut self, f: &mut Fields<'_>) -> Result<()> {
-        let name = self.name(f)?;
-        let mut vtables = Vec::with_capacity(f.len() / 2);
-        while !f.is_empty() {
-            let offset = f.next("offset")?;
-            let id = f.next("virtual table")?;
-            vtables.push((offset, ValueId(self.value(id, f)?)));
-        }
-        self.level.type_id_vtables.push(TypeIdCompatibleVtables { name, vtables });
-        Ok(())
-    }
-
-    fn stack_ids(&mut self, f: &mut Fields<'_>, state: &State<'_>) -> Result<()> {
-        if state.version >= since::STACK_ID_WORDS {
-            self.level.stack_ids.extend(paired(f)?);
-        } else {
-            self.level.stack_ids.extend_from_slice(f.rest());
-        }
-        Ok(())
-    }
-
-    fn stack_id(&self, place: u64, f: &Fields<'_>, state: &State<'_>) -> Result<u32> {
-        let at = place.saturating_add(state.stack_base as u64);
-        if at >= self.level.stack_ids.len() as u64 {
-            return Err(f.error(format_args!("stack id {place} is not in the table")));
-        }
-        Ok(at as u32)
-    }
-
-    /// FS_PERMODULE_CALLSITE_INFO `[valueid, n x stackidindex]`; FS_COMBINED_CALLSITE_INFO
-    /// `[valueid, numstackindices, numver, numstackindices x stackidindex, numver x version]`,
-    /// where value 0 is a callee that a distributed index does not hold.
-    fn callsite(
-        &mut self,
-        f: &mut Fields<'_>,
-        state: &State<'_>,
-        code: u32,
-    ) -> Result<CallsiteInfo> {
-        let id = f.next("callee")?;
-        if code == fs::PERMODULE_CALLSITE_INFO {
-            let callee = Some(ValueId(self.value(id, f)?));
-            let rest = f.rest();
-            let stack_ids = rest.iter().map(|&id| self.stack_id(id, f, state));
-            return Ok(CallsiteInfo {
-                callee,
-                clones: [0].into(),
-                stack_ids: stack_ids.collect::<Result<_>>()?,
-            });
-        }
-        let callee = self.slot(id).map(ValueId);
-        let (ids, versions) = (f.next("number of stack ids")?, f.next("number of versions")?);
-        let ids = f.take(ids, "stack ids")?;
-        let stack_ids = ids.iter().map(|&id| self.stack_id(id, f, state)).collect::<Result<_>>()?;
-        let clones = f.take(versions, "versions")?.iter().map(|&v| v as u32).collect();
-        Ok(CallsiteInfo { callee, clones, stack_ids })
-    }
-
-    /// FS_PERMODULE_ALLOC_INFO `[(nummib,) nummib x (alloc type, context), nummib x (numcontext,
-    /// numcontext x total size)?]`, FS_COMBINED_ALLOC_INFO `[nummib, numver, nummib x (alloc
-    /// type, context), numver x version]`, and the same without contexts.
-    fn alloc(&mut self, f: &mut Fields<'_>, state: &mut State<'_>, code: u32) -> Result<AllocInfo> {
-        let per_module = code == fs::PERMODULE_ALLOC_INFO;
-        let counted = !per_module || state.version >= since::ALLOC_MIB_COUNT;
-        let count = if counted { f.next("number of contexts")? } else { u64::MAX };
-        let versions = if per_module { 0 } else { f.next("number of versions")? };
-        let mut mibs = Vec::new();
-        while (mibs.len() as u64) < count && (counted || !f.is_empty()) {
-            let alloc_type = f.next("allocation type")? as u8;
-            let stack_ids = match code {
-                fs::COMBINED_ALLOC_INFO_NO_CONTEXT => Box::default(),
-                _ => self.context(f, state)?,
-            };
-            mibs.push(MibInfo { alloc_type, stack_ids });
-        }
-        let mut context_sizes = Vec::new();
-        if per_module && !f.is_empty() {
-            let mut ids = state.pending.context_ids.iter();
-            for _ in 0..mibs.len() {
-                let count = f.next("number of sizes")?;
-                let mut sizes = Vec::new();
-                for &total_size in f.take(count, "sizes")? {
-                    let &full_stack_id =
-                        ids.next().ok_or_else(|| f.error("a size without a context id"))?;
-                    // A context without its id has no size either, and is no entry.
-                    if full_stack_id != 0 {
-                        sizes.push(ContextTotalSize { full_stack_id, total_size });
-                    }
-                }
-                context_sizes.push(sizes.into());
-            }
-            state.pending.context_ids.clear();
-        }
-        let versions = if per_module {
-            [0].into()
-        } else {
-            f.take(versions, "versions")?.iter().map(|&v| v as u8).collect()
-        };
-        Ok(AllocInfo { versions, mibs: mibs.into(), context_sizes: context_sizes.into() })
-    }
-
-    /// The stack ids of a context: `numstackids, numstackids x stackidindex`, or since LLVM 20 a
-    /// place in the radix tree array. There stands the number of frames, then frame by frame
-    /// either an index or, negative, how far behind the next one is.
-    fn context(&self, f: &mut Fields<'_>, state: &State<'_>) -> Result<Box<[u32]>> {
-        if state.radix.is_empty() {
-            let count = f.next("number of stack ids")?;
-            let ids = f.take(count, "stack ids")?;
-            return ids.iter().map(|&id| self.stack_id(id, f, state)).collect();
-        }
-        let entry = |at: usize| {
-            state
-                .radix
-                .get(at)
-                .copied()
-                .ok_or_else(|| f.error("a context outside of the radix tree"))
-        };
-        let mut at = f.clone().next("context")? as usize;
-        let count = entry(at)? as usize;
-        if count > state.radix.len() {
-            return Err(f.error(format_args!("a context of {count} frames")));
-        }
-        at += 1;
-        let mut ids = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut element = entry(at)?;
-            if (element as i32) < 0 {
-                at += element.wrapping_neg() as usize;
-                element = entry(at)?;
-            }
-            at += 1;
-            ids.push(self.stack_id(u64::from(element), f, state)?);
-        }
-        f.next("context")?;
-        Ok(ids.into())
-    }
-
     /// In a combined index, an alias must not stand for an alias of the same module.
     pub(super) fn check_aliases(&self) -> Result<()> {
         let records = &self.tables.records;
@@ -873,85 +542,5 @@ impl BlockParser<'_, '_> {
                 .at_bit(self.module.block.start));
         }
         Ok(())
-    }
-}
-
-fn words(high: u64, low: u64, f: &Fields<'_>) -> Result<u64> {
-    if (high | low) >> 32 != 0 {
-        return Err(f.error("a word of more than 32 bits"));
-    }
-    Ok(high << 32 | low)
-}
-
-/// Numbers of 64 bits as pairs of words.
-fn paired(f: &mut Fields<'_>) -> Result<Vec<u64>> {
-    let mut all = Vec::with_capacity(f.len() / 2);
-    while !f.is_empty() {
-        let (high, low) = (f.next("high word")?, f.next("low word")?);
-        all.push(words(high, low, f)?);
-    }
-    Ok(all)
-}
-
-fn vfunc_ids(f: &mut Fields<'_>, out: &mut Vec<VFuncId>) -> Result<()> {
-    while !f.is_empty() {
-        out.push(VFuncId { guid: Guid(f.next("type")?), offset: f.next("offset")? });
-    }
-    Ok(())
-}
-
-fn const_vcall(f: &mut Fields<'_>) -> Result<ConstVCall> {
-    let function = VFuncId { guid: Guid(f.next("type")?), offset: f.next("offset")? };
-    Ok(ConstVCall { function, args: f.rest().into() })
-}
-
-fn range(f: &mut Fields<'_>) -> Result<OffsetRange> {
-    Ok(OffsetRange {
-        lower: sign_rotated(f.next("lower bound")?),
-        upper: sign_rotated(f.next("upper bound")?),
-    })
-}
-
-/// The sign stands in bit 0; 1, a negative zero, is the least number.
-fn sign_rotated(raw: u64) -> i64 {
-    match raw {
-        1 => i64::MIN,
-        _ if raw & 1 == 0 => (raw >> 1) as i64,
-        _ => ((raw >> 1) as i64).wrapping_neg(),
-    }
-}
-
-fn insert_sorted(list: &mut Vec<Box<[u8]>>, names: Vec<Box<[u8]>>) {
-    list.extend(names);
-    list.sort_unstable();
-    list.dedup();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sign_rotated_numbers() {
-        assert_eq!(sign_rotated(0), 0);
-        assert_eq!(sign_rotated(2), 1);
-        assert_eq!(sign_rotated(3), -1);
-        assert_eq!(sign_rotated(1), i64::MIN);
-    }
-
-    #[test]
-    fn far_ids_take_no_room() {
-        let mut values = Values::new(3, 800);
-        let record = Record::new();
-        let f = Fields::new(&record, "FS_VALUE_GUID");
-        values.set_guid(u64::MAX, 7, &f).unwrap();
-        values.set_guid(u64::from(u32::MAX), 8, &f).unwrap();
-        values.set_guid(50, 9, &f).unwrap();
-        assert!(values.slots.len() <= 103);
-        let slot = values.slot(u64::MAX).unwrap();
-        assert_eq!(values.guids[slot as usize], Guid(7));
-        assert_eq!(values.slot(51), None);
-        assert!(values.slot(2).is_some());
-        assert!(values.set_guid(50, 10, &f).is_err());
     }
 }
