@@ -97,8 +97,10 @@ impl IndexFiles {
                     self.write_one(path, &index, &imports)
                 },
             )
-            .collect::<Result<Vec<()>>>()
-            .map(|_| ())
+            // All are tried, and the first fault in the order of the link is told.
+            .collect::<Vec<Result<()>>>()
+            .into_iter()
+            .collect()
     }
 
     /// Writes the files of a module that takes no part in the link.
@@ -112,21 +114,26 @@ impl IndexFiles {
     fn write_one(&self, path: &[u8], index: &[u8], imports: &[u8]) -> Result<()> {
         let in_module = |e: Error| e.in_member(String::from_utf8_lossy(path));
         let target = self.prefix.index_path(path);
-        if (!self.prefix.old.is_empty() || !self.prefix.new.is_empty())
-            && let Some(folder) = Path::new(OsStr::from_bytes(&target)).parent()
-            && !folder.as_os_str().is_empty()
-        {
-            fs::create_dir_all(folder).map_err(|e| {
-                in_module(
-                    Error::io("cannot create the folder", &e).in_file(folder.display().to_string()),
-                )
-            })?;
-        }
-        write_atomically(&with_suffix(&target, b".thinlto.bc"), index).map_err(in_module)?;
+        self.write_file(&target, b".thinlto.bc", index).map_err(in_module)?;
         if self.imports {
-            write_atomically(&with_suffix(&target, b".imports"), imports).map_err(in_module)?;
+            self.write_file(&target, b".imports", imports).map_err(in_module)?;
         }
         Ok(())
+    }
+
+    /// Writes a file; where paths change, the folder may have to be made first.
+    fn write_file(&self, target: &[u8], suffix: &[u8], bytes: &[u8]) -> Result<()> {
+        let path = with_suffix(target, suffix);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let changes = !self.prefix.old.is_empty() || !self.prefix.new.is_empty();
+        if let (true, Some(folder)) = (changes, folder)
+            && !folder.is_dir()
+        {
+            fs::create_dir_all(folder).map_err(|e| {
+                Error::io("cannot create the folder", &e).in_file(folder.display().to_string())
+            })?;
+        }
+        write_atomically(&path, bytes)
     }
 
     /// The text of the linked-objects file: the object of each module, in the order of the link.
