@@ -16,7 +16,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
 
 # Programs for people, which go to BINDIR; lto-worker is the library's own.
-programs := lto-cgdata
+programs := lto-cgdata lto-index
 
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 # cargo's dev profile writes to a folder of another name.
@@ -63,6 +63,7 @@ install: build
 	install -m 755 '$(out)/lto-worker' '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker'
 	install -m 755 $(programs:%='$(out)/%') '$(DESTDIR)$(BINDIR)/'
 	install -m 644 include/llvm-c/*.h '$(DESTDIR)$(INCLUDEDIR)/llvm-c/'
+	install -m 644 include/*.h '$(DESTDIR)$(INCLUDEDIR)/'
 	sed -e 's|@prefix@|$(PREFIX)|; s|@libdir@|$(LIBDIR)|; s|@includedir@|$(INCLUDEDIR)|' \
 	    -e 's|@libexecdir@|$(LIBEXECDIR)|; s|@version@|$(version)|' \
 	    scripts/libLTO.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libLTO.pc'
@@ -74,7 +75,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(LIBDIR)/$(file)' '$(DESTDIR)$(LIBDIR)/$(soname)' '$(DESTDIR)$(LIBDIR)/libLTO.so'
 	rm -f '$(DESTDIR)$(LIBEXECDIR)/liblto/lto-worker' '$(DESTDIR)$(LIBDIR)/pkgconfig/libLTO.pc'
 	rm -f $(programs:%='$(DESTDIR)$(BINDIR)/%')
-	rm -f $(patsubst include/%,'$(DESTDIR)$(INCLUDEDIR)/%',$(wildcard include/llvm-c/*.h))
+	rm -f $(patsubst include/%,'$(DESTDIR)$(INCLUDEDIR)/%',$(wildcard include/*.h include/llvm-c/*.h))
 	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LIBEXECDIR)/liblto' '$(DESTDIR)$(INCLUDEDIR)/llvm-c' \
 	    '$(DESTDIR)$(LIBDIR)/pkgconfig' 2>/dev/null
 

@@ -20,7 +20,8 @@
 //!
 //! [`registry`] keeps what the handles of the C interfaces stand for.
 //!
-//! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), [`plugin`] (the linker plugin API);
+//! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), [`thinlto_file`] (the ThinLTO file
+//! API), [`plugin`] (the linker plugin API);
 //! [`session`] runs a link for them, with the knobs of [`config`].
 //! ARCHITECTURE.md tells the whole way and what each module must not know.
 
@@ -61,4 +62,5 @@ pub mod surgery;
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod symbols;
 pub mod thinlink;
+pub mod thinlto_file;
 pub mod tools;

@@ -411,3 +411,15 @@ fn symbols_are_those_of_llvm() {
         assert!(ours.lines().count() > 10 * inputs.len() / 2);
     }
 }
+
+#[test]
+fn the_thinlto_file_api() {
+    let thin = ["-flto=thin"];
+    let module = bitcode("program.c", "thinlto_file.bc", &thin);
+    let plain = bitcode("program.c", "thinlto_file.plain.bc", &["-emit-llvm", "-fno-lto"]);
+    let other = bitcode("program.c", "thinlto_file.other.bc", &thin);
+    let folder = scratch().join("thinlto_file.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = build("thinlto_file.c", &include(), "thinlto_file");
+    run(on_ours(&program).args([&module, &plain, &other, &folder]));
+}

@@ -35,7 +35,8 @@ fn only_the_c_abi_is_exported() {
         let ours = name.starts_with("lto_") || name.starts_with("thinlto_");
         assert!(ours || OTHERS.contains(name), "{name} is exported");
     }
-    let header = include_str!("../include/llvm-c/lto.h");
+    let header =
+        concat!(include_str!("../include/llvm-c/lto.h"), include_str!("../include/thinlto_file.h"));
     for name in header.split(|c: char| !c.is_alphanumeric() && c != '_') {
         let function = name.starts_with("lto_") || name.starts_with("thinlto_");
         if function && header.contains(&format!("{name}(")) {

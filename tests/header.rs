@@ -1,24 +1,27 @@
-//! include/llvm-c/lto.h is what cbindgen makes of the sources, and declares what is exported.
+//! The headers of include/ are what cbindgen makes of the sources, and declare what is exported.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 const GENERATED: &str = concat!(env!("OUT_DIR"), "/lto.h");
 
-fn committed() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("include/llvm-c/lto.h")
-}
+const THINLTO_FILE: &str = concat!(env!("OUT_DIR"), "/thinlto_file.h");
 
-/// With LTO_RENEW_HEADERS in the environment (`make headers`) the committed file is renewed.
+/// With LTO_RENEW_HEADERS in the environment (`make headers`) the committed files are renewed.
 #[test]
 fn the_committed_header_is_current() {
-    let generated = std::fs::read_to_string(GENERATED).unwrap();
-    if std::env::var_os("LTO_RENEW_HEADERS").is_some() {
-        std::fs::create_dir_all(committed().parent().unwrap()).unwrap();
-        std::fs::write(committed(), &generated).unwrap();
+    for (generated, name) in
+        [(GENERATED, "include/llvm-c/lto.h"), (THINLTO_FILE, "include/thinlto_file.h")]
+    {
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let generated = std::fs::read_to_string(generated).unwrap();
+        if std::env::var_os("LTO_RENEW_HEADERS").is_some() {
+            std::fs::create_dir_all(committed.parent().unwrap()).unwrap();
+            std::fs::write(&committed, &generated).unwrap();
+        }
+        let current = std::fs::read_to_string(&committed).unwrap_or_default();
+        assert!(current == generated, "{name} is stale: run `make headers`");
     }
-    let current = std::fs::read_to_string(committed()).unwrap_or_default();
-    assert!(current == generated, "include/llvm-c/lto.h is stale: run `make headers`");
 }
 
 /// The words of a C source that look like functions of the interface.

@@ -70,7 +70,9 @@ fn a_staged_installation_and_its_removal() {
         new,
         [
             "opt/lto/bin/lto-cgdata",
+            "opt/lto/bin/lto-index",
             "opt/lto/include/llvm-c/lto.h",
+            "opt/lto/include/thinlto_file.h",
             "opt/lto/lib/bfd-plugins/libLTO.so",
             "opt/lto/lib/libLTO.so",
             "opt/lto/lib/libLTO.so.1",

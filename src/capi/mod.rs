@@ -18,8 +18,8 @@
 // The contract of each export, with its safety, is its text in the C header.
 #![allow(clippy::missing_safety_doc)]
 
-mod arguments;
-mod boundary;
+pub(crate) mod arguments;
+pub(crate) mod boundary;
 pub mod codegen;
 mod codegen_object;
 mod diagnostics;

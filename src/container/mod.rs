@@ -2,6 +2,7 @@
 //!
 //! In: bytes, borrowed, of any origin (a file, a linker's buffer, an archive member). Out: the
 //! bitcode in them as a sub-slice of the same bytes, and what carried it. Nothing is copied.
+//! The other way round, `wrap` puts bitcode into a native object.
 //!
 //! | carrier | where the bitcode is |
 //! |---|---|
@@ -25,11 +26,13 @@ pub mod magic;
 pub mod mmap;
 mod objects;
 pub mod universal;
+mod wrap;
 pub mod wrapper;
 
 pub use archive::{Archive, Member, MemberData};
 pub use magic::{FileKind, identify};
 pub use mmap::FileBytes;
+pub use wrap::wrap_in_object;
 
 /// What the bitcode was found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@
 //! | `read`, `read_block`, `read_rare`, `values`, `codes` | from bitcode to a part |
 //! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
+//! | `assembly` | the text that `llvm-dis` shows |
 //! | `quick` | whether there is a summary at all |
 //! | `lazy`, `table` | one function of a large index |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
@@ -17,6 +18,7 @@
 //! | `guid` | MD5 of names |
 //! | `side` | tables for what few summaries have |
 
+mod assembly;
 mod codes;
 mod combine;
 mod guid;
@@ -36,6 +38,7 @@ mod values;
 mod write_combined;
 mod write_module;
 
+pub use assembly::write_assembly;
 pub use codes::fs;
 pub use combine::IndexPart;
 pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of};

@@ -1,0 +1,36 @@
+//! The ThinLTO file API: `lto_has_thinlto_index` and `lto_thinlto_*` of thinlto_file.h.
+//!
+//! In: calls of compilers, linkers and tools, with paths, descriptors and buffers. Out: whether
+//! there is an index, the index itself field by field, and files with it, raw or in a native
+//! object.
+//!
+//! | file | what |
+//! |---|---|
+//! | `types` | what the header declares |
+//! | `index_object` | what a `thin_lto_t` stands for: an index that others are merged into |
+//! | `output` | files that are there whole or not at all |
+//! | `write_json` | an index as JSON |
+//! | `fill` | structures that can grow |
+//! | `file`, `modules`, `summaries`, `profile`, `types_of_program` | the exports |
+//!
+//! Only conversion happens here: formats are [`crate::summary`]'s, containers
+//! [`crate::container`]'s. The wall between C and Rust, and the message of
+//! `lto_get_error_message`, are shared with [`crate::capi`].
+
+// The contract of each export, with its safety, is its text in the C header.
+#![allow(clippy::missing_safety_doc)]
+
+pub mod file;
+mod fill;
+mod index_object;
+pub mod modules;
+mod output;
+pub mod profile;
+pub mod summaries;
+pub mod types;
+pub mod types_of_program;
+pub mod write_json;
+
+pub use index_object::ThinIndex;
+pub use modules::find_name;
+pub use output::write_atomically;

@@ -1,0 +1,70 @@
+//! Files that are there whole or not at all.
+//!
+//! In: bytes and a path. Out: the file. It is written under another name beside its place and
+//! renamed; whoever reads the path meanwhile sees the old file or the new one, never half of one.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path`. A device or a pipe that stands there is written to and stays.
+///
+/// # Errors
+/// Io; what was at `path` is then unchanged, unless it was a device or a pipe.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let failed =
+        |what: &str, error: &std::io::Error| Error::io(what, error).in_file(path.to_string_lossy());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return fs::write(path, bytes).map_err(|error| failed("cannot write", &error));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(Error::misuse("the path names no file").in_file(path.to_string_lossy()));
+    };
+    for _ in 0..1000 {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let mut temporary = OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}-{serial}.tmp", std::process::id()));
+        let temporary = path.with_file_name(temporary);
+        let mut file = match File::options().write(true).create_new(true).open(&temporary) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(failed("cannot create the file", &error)),
+        };
+        let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+        return written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed("cannot write", &error)
+        });
+    }
+    Err(Error::new(crate::error::ErrorKind::Io, "no free name for a temporary file")
+        .in_file(path.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_failure() {
+        let folder = std::env::temp_dir().join(format!("thinlto-output-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let place = folder.join("taken");
+        fs::create_dir_all(place.join("inner")).unwrap();
+        assert!(write_atomically(&place, b"x").is_err(), "a folder is no file");
+        assert!(write_atomically(&folder.join("none/x"), b"x").is_err());
+        let good = folder.join("good");
+        write_atomically(&good, b"one").unwrap();
+        write_atomically(&good, b"two").unwrap();
+        assert_eq!(fs::read(&good).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        fs::remove_dir_all(folder).unwrap();
+        write_atomically(Path::new("/dev/null"), b"x").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}
