@@ -78,6 +78,11 @@ pub struct Config {
     pub save_temps: Option<String>,
     /// Options for libLLVM, each with its dash, as for `opt` or `llc`.
     pub llvm_options: Vec<String>,
+    /// Print each pass as it runs (`DebugPassManager`).
+    pub debug_pass_manager: bool,
+    /// Whether the linker may relax loads from the GOT (`X86RelaxRelocations`); LLVM's gold plugin
+    /// says no, everybody else yes.
+    pub relax_elf_relocations: bool,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
     pub stats_file: Option<PathBuf>,
 }
@@ -101,6 +106,8 @@ impl Default for Config {
             always_emit_regular_lto_object: false,
             save_temps: None,
             llvm_options: Vec::new(),
+            debug_pass_manager: false,
+            relax_elf_relocations: true,
             stats_file: None,
         }
     }

@@ -129,6 +129,26 @@ impl Error {
         self
     }
 
+    /// Forgets file and member, for a message that names them itself.
+    #[must_use]
+    pub fn without_place(mut self) -> Self {
+        (self.0.file, self.0.member) = (None, None);
+        self
+    }
+
+    /// As [`fmt::Display`], but with the place behind the cause: for texts that begin as LLVM's do.
+    pub fn cause_first(&self) -> String {
+        let e = &*self.0;
+        let place = match (&e.file, &e.member) {
+            (Some(file), Some(member)) => format!(" in {file}({member})"),
+            (Some(place), None) | (None, Some(place)) => format!(" in {place}"),
+            (None, None) => String::new(),
+        };
+        let mut cause = self.clone().without_place();
+        cause.0.message.push_str(&place);
+        cause.to_string()
+    }
+
     /// The sort of failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -198,6 +218,13 @@ mod tests {
             .in_file("outer");
         assert_eq!(e.to_string(), "liba.a(b.o): block runs past the end (at bit 129, byte 0x10)");
         assert_eq!(e.kind(), ErrorKind::Malformed);
+    }
+
+    #[test]
+    fn the_place_can_stand_behind_the_cause() {
+        let e = Error::malformed("Malformed block").at_bit(32).in_member("b.o").in_file("liba.a");
+        assert_eq!(e.cause_first(), "Malformed block in liba.a(b.o) (at bit 32, byte 0x4)");
+        assert_eq!(e.without_place().to_string(), "Malformed block (at bit 32, byte 0x4)");
     }
 
     #[test]

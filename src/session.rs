@@ -114,6 +114,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let engine_config = EngineConfig {
         cl_opts: config.llvm_options.clone(),
         jobs: config.jobs.unwrap_or(0),
+        prints: config.debug_pass_manager,
         ..EngineConfig::from_env()
     };
     let engine = Engine::start(&engine_config, &plan.producers)?;

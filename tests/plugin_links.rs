@@ -348,3 +348,81 @@ fn mold_links_too() {
         }
     }
 }
+
+/// LLVM's plugin and ours merge the same modules, given to the same linker in the same order.
+#[test]
+fn merging_follows_llvms_plugin() {
+    let s = Scratch::new("links-merging");
+    let head = "target datalayout = \"e-m:e-i64:64-f80:128-n8:16:32:64-S128\"\n\
+                target triple = \"x86_64-unknown-linux-gnu\"\n";
+    let modules = [
+        // The larger common, and the larger alignment of another.
+        ("a.ll", "@c = common global i16 0, align 8\n@d = global ptr @c\n"),
+        ("b.ll", "@c = common global [6 x i8] zeroinitializer, align 16\n@e = global ptr @c\n"),
+        // What several aliases stand for, in a comdat, is defined elsewhere.
+        (
+            "v1.ll",
+            "$g1 = comdat any\n@v = weak_odr global i32 42, comdat($g1)\n@r = global ptr @v\n",
+        ),
+        (
+            "v2.ll",
+            "$g2 = comdat any\n@v = weak_odr global i32 41, comdat($g2)\n@a1 = alias i32, ptr @v\n\
+             @a2 = alias i16, ptr @v\n@a3 = alias i32, ptr @a2\n@q = global ptr @v\n",
+        ),
+    ];
+    for (name, text) in modules {
+        s.write(name, format!("{head}{text}"));
+        s.run("llvm-as-22", &format!("{name} -o {name}.o"));
+    }
+    let link = |plugin: &str, objects: &str, out: &str| {
+        s.run(
+            "ld.gold",
+            &format!(
+                "-m elf_x86_64 -shared -plugin {plugin} --plugin-opt=emit-llvm {objects} -o {out}"
+            ),
+        );
+        s.run("llvm-dis-22", &format!("{out} -o -"))
+    };
+    let theirs = "/usr/lib/llvm-22/lib/LLVMgold.so";
+    for objects in ["a.ll.o b.ll.o", "b.ll.o a.ll.o"] {
+        let commons = |text: &str| {
+            let lines = text.lines().filter(|l| l.starts_with("@c ")).map(str::to_owned);
+            lines.collect::<Vec<_>>()
+        };
+        let ours = link("$P", objects, "ours.bc");
+        assert_eq!(commons(&ours), commons(&link(theirs, objects, "theirs.bc")), "{objects}");
+        assert_eq!(commons(&ours).len(), 1, "{ours}");
+    }
+    // LLVM has an internal copy with three aliases, we have it under the first alias's name.
+    link(theirs, "v1.ll.o v2.ll.o", "theirs.bc");
+    let ours = link("$P", "v1.ll.o v2.ll.o", "ours.bc");
+    for line in [
+        "@v = weak_odr global i32 42, comdat($g1)",
+        "@a1 = global i32 41, comdat($g2)",
+        "@a2 = alias i16, ptr @a1",
+        "@a3 = alias i32, ptr @a2",
+        "@q = global ptr @v",
+    ] {
+        assert!(ours.lines().any(|l| l == line), "{line}: {ours}");
+    }
+}
+
+/// LLVM's plugin asks for GOT loads that the linker leaves alone, for objects and assembly.
+#[test]
+fn code_is_that_of_llvms_plugin() {
+    let s = Scratch::new("links-code");
+    s.write("got.c", "extern int foo; int bar(void) { return foo; }");
+    s.clang(22, "-O2 -fPIC -flto=full -c got.c");
+    let link = |plugin: &str, out: &str| {
+        let line = format!("-m elf_x86_64 -shared -plugin {plugin} got.o -o {out}");
+        s.run("ld.gold", &format!("{line} --plugin-opt=save-temps"));
+        s.run("ld.gold", &format!("{line}.s --plugin-opt=emit-asm"));
+        (s.read(&format!("{out}.lto.o")), String::from_utf8(s.read(&format!("{out}.s"))).unwrap())
+    };
+    let ours = link("$P", "ours");
+    assert!(s.run("readelf", "-rW ours.lto.o").contains("R_X86_64_GOTPCREL "));
+    let theirs = link("/usr/lib/llvm-22/lib/LLVMgold.so", "theirs");
+    assert!(ours.0 == theirs.0, "objects differ");
+    assert_eq!(ours.1, theirs.1);
+    assert!(ours.1.contains("# -- End function"));
+}

@@ -62,7 +62,7 @@ impl<'a> BitcodeFile<'a> {
         }
         if !data.len().is_multiple_of(4) {
             return Err(Error::malformed(format!(
-                "bitcode of {} bytes, which is not a multiple of four",
+                "Invalid bitcode signature: {} bytes, which is not a multiple of four",
                 data.len()
             )));
         }

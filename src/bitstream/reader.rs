@@ -397,7 +397,7 @@ pub fn top_level(data: &[u8], bit: u64) -> Result<Option<Block>> {
         abbrev_id::ENTER_SUBBLOCK => {}
         other => {
             return Err(Error::malformed(format!(
-                "abbreviation id {other} between top-level blocks"
+                "Malformed block: abbreviation id {other} between top-level blocks"
             ))
             .at_bit(bit));
         }

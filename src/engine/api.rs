@@ -138,6 +138,10 @@ functions! {
         LLVMSetLinkage: fn(*mut Value, c_int);
         LLVMGetVisibility: fn(*mut Value) -> c_int;
         LLVMSetVisibility: fn(*mut Value, c_int);
+        LLVMGlobalGetValueType: fn(*mut Value) -> *mut Type;
+        LLVMReplaceAllUsesWith: fn(*mut Value, *mut Value);
+        LLVMSetValueName2: fn(*mut Value, *const c_char, usize);
+        LLVMConstNull: fn(*mut Type) -> *mut Value;
         LLVMGetSection: fn(*mut Value) -> *const c_char;
         LLVMSetSection: fn(*mut Value, *const c_char);
         LLVMSetAlignment: fn(*mut Value, c_uint);
@@ -195,6 +199,9 @@ functions! {
             *mut TargetMachine, *mut Module, c_int, *mut *mut c_char, *mut *mut MemoryBuffer,
         ) -> c_int;
         LLVMCreateTargetDataLayout: fn(*mut TargetMachine) -> *mut TargetData;
+        LLVMGetModuleDataLayout: fn(*mut Module) -> *mut TargetData;
+        LLVMABISizeOfType: fn(*mut TargetData, *mut Type) -> c_ulonglong;
+        LLVMSetTargetMachineAsmVerbosity: fn(*mut TargetMachine, c_int);
         LLVMDisposeTargetData: fn(*mut TargetData);
         LLVMSetModuleDataLayout: fn(*mut Module, *mut TargetData);
         // Transforms/PassBuilder.h, Error.h

@@ -33,6 +33,7 @@ const LINKAGES: [(c_int, Linkage); 11] = [
 ];
 const PRIVATE: c_int = 9;
 const APPENDING: c_int = 7;
+const COMMON: c_int = 14;
 
 /// The members of `llvm.used` before names were added to it; `None`: it did not exist.
 pub(super) struct OriginalUsed(Option<Vec<*mut api::Value>>);
@@ -99,6 +100,7 @@ impl Editor<'_> {
                     names.iter().map(|name| self.find(name)).collect::<Result<Vec<_>>>()?;
                 self.append_to_used(c"llvm.compiler.used", values);
             }
+            Edit::ResizeCommon { name, size, align } => self.resize_common(name, *size, *align)?,
         }
         Ok(())
     }
@@ -129,6 +131,45 @@ impl Editor<'_> {
             return Err(Error::misuse(format!("{name} is not a function")));
         }
         Ok(value)
+    }
+
+    /// What `LTO::runRegularLTO` does with a common: only the alignment is set where the size is
+    /// right, and otherwise an array of bytes takes its place.
+    fn resize_common(&self, name: &str, size: u32, align: u32) -> Result<()> {
+        let c_name = CString::new(name).map_err(|_| Error::misuse("a name holds a zero byte"))?;
+        if !align.is_power_of_two() {
+            return Err(Error::misuse(format!("{name} is to be aligned to {align} bytes")));
+        }
+        let f = &self.api.f;
+        let old = self.named_global(&c_name);
+        if old.is_none() && self.find(name).is_ok() {
+            return Ok(());
+        }
+        // SAFETY: a live module and its variables. All pointers of the address space of the old
+        // one are of one type, since LLVM 15; before, a cast makes them so. The old variable has
+        // no uses left when it is deleted.
+        unsafe {
+            let layout = (f.LLVMGetModuleDataLayout)(self.module);
+            if let Some(old) = old {
+                let has = (f.LLVMABISizeOfType)(layout, (f.LLVMGlobalGetValueType)(old));
+                if has == u64::from(size) {
+                    (f.LLVMSetAlignment)(old, align);
+                    return Ok(());
+                }
+            }
+            let bytes = (f.LLVMArrayType)((f.LLVMInt8TypeInContext)(self.context), size);
+            let new = (f.LLVMAddGlobal)(self.module, bytes, c"".as_ptr());
+            (f.LLVMSetInitializer)(new, (f.LLVMConstNull)(bytes));
+            (f.LLVMSetLinkage)(new, COMMON);
+            (f.LLVMSetAlignment)(new, align);
+            if let Some(old) = old {
+                let as_old = (f.LLVMConstPointerCast)(new, (f.LLVMTypeOf)(old));
+                (f.LLVMReplaceAllUsesWith)(old, as_old);
+                (f.LLVMDeleteGlobal)(old);
+            }
+            (f.LLVMSetValueName2)(new, c_name.as_ptr(), name.len());
+        }
+        Ok(())
     }
 
     fn named_global(&self, name: &CStr) -> Option<*mut api::Value> {

@@ -35,6 +35,7 @@ pub(super) struct Machine {
     sink: Rc<Sink>,
     state: Option<State>,
     opaque_pointers: bool,
+    keep_value_names: bool,
 }
 
 /// A context with its module. Freed by [`Machine::reset`], in the order that LLVM wants.
@@ -52,7 +53,7 @@ impl Machine {
     /// `remarks`: whether optimization remarks were asked for.
     pub(super) fn new(api: Arc<Api>, remarks: bool, list: Diagnostics) -> Machine {
         let sink = Rc::new(Sink::new(api.clone(), remarks, list));
-        Machine { api, sink, state: None, opaque_pointers: false }
+        Machine { api, sink, state: None, opaque_pointers: false, keep_value_names: false }
     }
 
     /// Does what is asked; `bulk` is the bitcode that came with the request. `result` is called
@@ -66,6 +67,10 @@ impl Machine {
         let no_bulk = || Error::engine("a request came without its bitcode");
         match request {
             Request::Hello { .. } => Err(Error::engine("a second greeting")),
+            Request::KeepValueNames { keep } => {
+                self.keep_value_names = *keep;
+                Ok(Answer::Done)
+            }
             Request::NewModule { identifier } => {
                 self.new_module(identifier)?;
                 Ok(Answer::Done)
@@ -122,6 +127,7 @@ impl Machine {
             }
             Request::Reset | Request::Exit => {
                 self.reset();
+                self.keep_value_names = false;
                 Ok(Answer::Done)
             }
         }
@@ -223,7 +229,7 @@ impl Machine {
         unsafe {
             let context = (f.LLVMContextCreate)();
             self.sink.attach(context);
-            (f.LLVMContextSetDiscardValueNames)(context, 1);
+            (f.LLVMContextSetDiscardValueNames)(context, (!self.keep_value_names).into());
             if let Some(enable) = f._ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv {
                 enable(context);
             }

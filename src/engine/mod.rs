@@ -61,6 +61,8 @@ pub struct EngineConfig {
     pub cl_opts: Vec<String>,
     /// Most leases at the same time; 0 is one for each processor.
     pub jobs: usize,
+    /// Passes on what LLVM prints of itself (`debug-pass-manager`); options in `cl_opts` imply it.
+    pub prints: bool,
 }
 
 impl EngineConfig {
@@ -75,6 +77,7 @@ impl EngineConfig {
             worker: path("LTO_WORKER"),
             cl_opts: Vec::new(),
             jobs: 0,
+            prints: false,
         }
     }
 }
@@ -129,6 +132,12 @@ pub struct TargetConfig {
     pub use_init_array: bool,
     /// Write the table of address-significant symbols.
     pub emit_addrsig: bool,
+    /// Let the linker relax loads from the GOT (`R_X86_64_GOTPCRELX`): LLVM's default, which its
+    /// gold plugin turns off. A request: where this libLLVM offers no way, its default stays,
+    /// which is as good but for linkers older than 2016.
+    pub relax_elf_relocations: bool,
+    /// Comments in assembly (`AsmVerbose`).
+    pub asm_verbose: bool,
 }
 
 impl Default for TargetConfig {
@@ -148,6 +157,8 @@ impl Default for TargetConfig {
             data_sections: false,
             use_init_array: true,
             emit_addrsig: false,
+            relax_elf_relocations: true,
+            asm_verbose: false,
         }
     }
 }
@@ -234,6 +245,16 @@ pub enum Edit {
     AppendToCompilerUsed {
         /// The global values, in the order in which they are appended.
         names: Vec<String>,
+    },
+    /// Gives a common variable the size and alignment that the whole link asks for. A name that
+    /// the module does not have is made; nothing happens to what is no variable.
+    ResizeCommon {
+        /// The variable.
+        name: String,
+        /// In bytes.
+        size: u32,
+        /// In bytes, a power of two.
+        align: u32,
     },
 }
 

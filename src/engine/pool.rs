@@ -120,6 +120,12 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Whether the names of values, which only people read, are kept in modules made from now on,
+    /// until [`Lease::reset`] (`ShouldDiscardValueNames` of LLVM's LTO, the other way round).
+    pub fn keep_value_names(&mut self, keep: bool) -> Result<()> {
+        self.done(&Request::KeepValueNames { keep }, None)
+    }
+
     /// Starts from an empty module with this identifier ("ld-temp.o").
     pub fn new_module(&mut self, identifier: &str) -> Result<()> {
         self.module = identifier.to_string();

@@ -15,13 +15,15 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Request {
     /// Load this libLLVM with these options.
     Hello { version: u32, library: String, named: Version, cl_opts: Vec<String> },
+    /// Whether contexts made from now on keep the names of values, until the next `Reset`.
+    KeepValueNames { keep: bool },
     /// Start from an empty module.
     NewModule { identifier: String },
     /// Bulk: parse it; it becomes the module.
@@ -55,6 +57,7 @@ impl Request {
     pub(super) fn doing(&self) -> &'static str {
         match self {
             Request::Hello { .. } => "loading libLLVM",
+            Request::KeepValueNames { .. } => "setting up",
             Request::NewModule { .. } => "creating a module",
             Request::Load { .. } => "reading a module",
             Request::Link { .. } => "linking a module",
@@ -138,6 +141,10 @@ impl Request {
             Request::Globals => w.u8(11),
             Request::Reset => w.u8(12),
             Request::Exit => w.u8(13),
+            Request::KeepValueNames { keep } => {
+                w.u8(14);
+                w.bool(*keep);
+            }
         }
         w.0
     }
@@ -189,6 +196,7 @@ impl Request {
             11 => Request::Globals,
             12 => Request::Reset,
             13 => Request::Exit,
+            14 => Request::KeepValueNames { keep: r.bool()? },
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -335,6 +343,8 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
         data_sections,
         use_init_array,
         emit_addrsig,
+        relax_elf_relocations,
+        asm_verbose,
     } = config;
     w.opt(triple.as_deref(), Writer::str);
     w.opt(default_triple.as_deref(), Writer::str);
@@ -348,6 +358,8 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
     w.bool(*data_sections);
     w.bool(*use_init_array);
     w.bool(*emit_addrsig);
+    w.bool(*relax_elf_relocations);
+    w.bool(*asm_verbose);
 }
 
 fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
@@ -376,6 +388,8 @@ fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
         data_sections: r.bool()?,
         use_init_array: r.bool()?,
         emit_addrsig: r.bool()?,
+        relax_elf_relocations: r.bool()?,
+        asm_verbose: r.bool()?,
     })
 }
 
@@ -412,6 +426,12 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(6);
             w.list(names, |w, name| w.str(name));
         }
+        Edit::ResizeCommon { name, size, align } => {
+            w.u8(7);
+            w.str(name);
+            w.u32(*size);
+            w.u32(*align);
+        }
     }
 }
 
@@ -424,6 +444,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         4 => Edit::SetIdentifier { identifier: r.str()? },
         5 => Edit::SetSourceFileName { name: r.str()? },
         6 => Edit::AppendToCompilerUsed { names: r.list(Reader::str)? },
+        7 => Edit::ResizeCommon { name: r.str()?, size: r.u32()?, align: r.u32()? },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -467,6 +488,7 @@ mod tests {
                 named: Version { major: 22, minor: 1, patch: 8 },
                 cl_opts: vec!["-a".into(), String::new()],
             },
+            Request::KeepValueNames { keep: true },
             Request::NewModule { identifier: name() },
             Request::Load { identifier: name() },
             Request::Link { identifier: name() },
@@ -489,6 +511,7 @@ mod tests {
                     Edit::SetIdentifier { identifier: name() },
                     Edit::SetSourceFileName { name: name() },
                     Edit::AppendToCompilerUsed { names: vec![name()] },
+                    Edit::ResizeCommon { name: name(), size: 4, align: 16 },
                 ],
             },
             Request::Verify,

@@ -35,6 +35,11 @@
 //! | 4 | `CompressDebugSections` | 0 |
 //! | 5 | `RelaxELFRelocations`, `FunctionSections` (1), `DataSections` (2), `IgnoreXCOFFVisibility`, `XCOFFTracebackTable` (4), `UniqueSectionNames` (5), ... `EnableMachineOutliner` (21), ... `EmitAddrsig` (24) | 0x30 or 0x31 |
 //!
+//! `X86RelaxRelocations` is true by default and cleared on request. It was the lowest bit of word 5
+//! (the bit behind `DisableIntegratedAS` in 17 and 18) before it became a byte of its own in
+//! `MCTargetOptions`, 2 or 3 bytes behind the one with `AsmVerbose`, which
+//! `LLVMSetTargetMachineAsmVerbosity` shows. The self-test looks for `R_X86_64_GOTPCREL`.
+//!
 //! A target machine holds them twice, `DefaultOptions` and then `Options`; x86 switches the
 //! outliner on in the second, which tells them apart.
 
@@ -136,7 +141,12 @@ impl<'a> TargetMachine<'a> {
 
     /// Sets what the C API cannot; what could not be set is in the answer.
     pub(super) fn apply(&self, config: &TargetConfig) -> Missing {
+        // SAFETY: a live machine.
+        unsafe {
+            (self.api.f.LLVMSetTargetMachineAsmVerbosity)(self.raw, config.asm_verbose.into());
+        }
         let wanted = [
+            !config.relax_elf_relocations,
             config.use_init_array,
             config.function_sections,
             config.data_sections,
@@ -146,6 +156,9 @@ impl<'a> TargetMachine<'a> {
             return Missing::default();
         }
         let bits = self.api.option_bits.get_or_init(|| OptionBits::find(self.api));
+        if let Some(bit) = bits.relax_elf_relocations.filter(|_| !config.relax_elf_relocations) {
+            self.clear(bit);
+        }
         let missing = |wanted: bool, bit: Option<usize>| match bit {
             Some(bit) if wanted => {
                 self.set(bit);
@@ -169,6 +182,15 @@ impl<'a> TargetMachine<'a> {
         unsafe {
             let byte = self.raw.cast::<u8>().add(bit / 8);
             byte.write(byte.read() | 1 << (bit % 8));
+        }
+    }
+
+    /// Clears bit `bit` of the object.
+    fn clear(&self, bit: usize) {
+        // SAFETY: as in `set`.
+        unsafe {
+            let byte = self.raw.cast::<u8>().add(bit / 8);
+            byte.write(byte.read() & !(1 << (bit % 8)));
         }
     }
 
@@ -224,6 +246,8 @@ pub(super) struct OptionBits {
     function_sections: Option<usize>,
     data_sections: Option<usize>,
     emit_addrsig: Option<usize>,
+    /// The one that is cleared, not set.
+    relax_elf_relocations: Option<usize>,
 }
 
 /// How much of a target machine is looked at, in bytes. TargetOptions starts within the first
@@ -240,11 +264,13 @@ impl OptionBits {
         let Some((init_array, functions, data, addrsig)) = candidates else {
             return OptionBits::default();
         };
+        let relax = relax_candidates(&test, init_array, functions);
         OptionBits {
             use_init_array: test.shows(init_array, ".init_array").then_some(init_array),
             function_sections: test.shows(functions, ".text.f").then_some(functions),
             data_sections: test.shows(data, ".data.d").then_some(data),
             emit_addrsig: addrsig.into_iter().find(|&bit| test.shows(bit, ".llvm_addrsig")),
+            relax_elf_relocations: relax.into_iter().find(|&bit| test.shows_plain_got(bit)),
         }
     }
 }
@@ -281,6 +307,27 @@ fn by_outliner(
             .all(|distance| at(distance).is_some_and(|position| !bit(&off, position)));
     let addrsig = [outliner + 3, outliner + 4].into_iter().filter(|&position| !bit(&off, position));
     defaults.then_some((at(23)?, at(21)?, at(20)?, addrsig.collect()))
+}
+
+/// Bits that are set and may be `X86RelaxRelocations`.
+fn relax_candidates(test: &SelfTest<'_>, init_array: usize, functions: usize) -> Vec<usize> {
+    let Some(machine) = test.machine() else { return Vec::new() };
+    let with = |value| {
+        // SAFETY: a live machine of ours.
+        unsafe { (test.api.f.LLVMSetTargetMachineAsmVerbosity)(machine.raw, value) };
+        machine.snapshot()
+    };
+    let (Some(off), Some(on), Some(again)) = (with(0), with(1), with(0)) else {
+        return Vec::new();
+    };
+    let verbose = (0..off.len() * 8)
+        .find(|&at| !bit(&off, at) && bit(&on, at) && !bit(&again, at))
+        .map(|at| at / 8);
+    let bytes = verbose.into_iter().flat_map(|byte| [byte + 2, byte + 3, byte + 4]);
+    let is_true = |byte: &usize| off.get(*byte) == Some(&1);
+    let in_bytes = bytes.filter(is_true).map(|byte| byte * 8);
+    let in_options = [functions - 1, init_array + 2].into_iter().filter(|&at| bit(&off, at));
+    in_bytes.chain(in_options).collect()
 }
 
 fn by_signature(test: &SelfTest<'_>) -> Option<Candidates> {
@@ -342,21 +389,55 @@ impl<'a> SelfTest<'a> {
     }
 
     fn machine(&self) -> Option<TargetMachine<'a>> {
-        let parameters = Parameters {
+        TargetMachine::create(self.api, &self.parameters(None)).ok()
+    }
+
+    fn parameters(&self, reloc: Option<Reloc>) -> Parameters<'static> {
+        Parameters {
             triple: self.triple,
             cpu: "",
             features: "",
             cg_opt_level: 0,
-            reloc: None,
+            reloc,
             code_model: None,
-        };
-        TargetMachine::create(self.api, &parameters).ok()
+        }
     }
 
     /// Whether setting this bit makes this section appear that is not there without it.
     fn shows(&self, bit: usize, section: &str) -> bool {
         self.sections(None).is_some_and(|names| !names.iter().any(|name| name == section))
             && self.sections(Some(bit)).is_some_and(|names| names.iter().any(|n| n == section))
+    }
+
+    /// Whether clearing this bit makes a load from the GOT an ordinary one.
+    fn shows_plain_got(&self, bit: usize) -> bool {
+        self.got_relocation(None).is_some_and(|kind| kind != object::elf::R_X86_64_GOTPCREL)
+            && self.got_relocation(Some(bit)) == Some(object::elf::R_X86_64_GOTPCREL)
+    }
+
+    /// The type of the one relocation of a function that loads from the GOT; x86-64 only.
+    fn got_relocation(&self, clear: Option<usize>) -> Option<u32> {
+        use object::{Object, ObjectSection, RelocationFlags};
+        if !self.triple.to_bytes().starts_with(b"x86_64") {
+            return None;
+        }
+        let text = match self.api.version.0 {
+            ..15 => "@d = external global i32\ndefine i32* @f() { ret i32* @d }\n\0",
+            _ => "@d = external global i32\ndefine ptr @f() { ret ptr @d }\n\0",
+        };
+        let machine = TargetMachine::create(self.api, &self.parameters(Some(Reloc::Pic))).ok()?;
+        if let Some(bit) = clear {
+            machine.clear(bit);
+        }
+        self.compile(text, &machine, |bytes| {
+            let file = object::File::parse(bytes).ok()?;
+            let section = file.section_by_name(".text")?;
+            let (_, relocation) = section.relocations().next()?;
+            match relocation.flags() {
+                RelocationFlags::Elf { r_type } => Some(r_type),
+                _ => None,
+            }
+        })
     }
 
     /// The section names of an object with a function, a variable and a constructor.

@@ -75,7 +75,7 @@ impl Connection {
         };
         match connection.call(&hello, None)?.0.result? {
             Answer::Loaded { version } => {
-                connection.reports_at_exit = !config.cl_opts.is_empty();
+                connection.reports_at_exit = config.prints || !config.cl_opts.is_empty();
                 Ok((connection, version))
             }
             other => Err(Error::engine(format!("the worker answered {other:?} to the greeting"))),

@@ -11,7 +11,7 @@ use super::abi::{Level, output, resolution};
 use super::claim::{ClaimedFile, MemberNames, blame};
 use super::{Plugin, abi};
 use crate::config::{OutputKind, RelocModel};
-use crate::engine::Severity;
+use crate::engine::{Diagnostic, Severity};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::session::{self, Input};
@@ -103,10 +103,17 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
             Severity::Warning => Level::Warning,
             Severity::Remark | Severity::Note => Level::Info,
         };
-        linker.message(level, &format!("libLTO: {}: {}", diagnostic.module, diagnostic.text));
+        let Diagnostic { module, text, .. } = diagnostic;
+        // Where LLVM says which file it means, once is enough.
+        let place = if text.contains(module.as_str()) { "" } else { &format!("{module}: ") };
+        linker.message(level, &format!("LLVM gold plugin: {place}{text}"));
     }
     if let Some(path) = stats_file {
         write(&path.to_string_lossy(), outcome.stats.to_json(linker_name(plugin)).as_bytes())?;
+    }
+    if let Some(path) = &plugin.options.time_trace {
+        let trace = outcome.stats.time_trace(plugin.options.time_trace_granularity);
+        write(path, trace.as_bytes())?;
     }
     deliver(plugin, &outcome)
 }
@@ -157,7 +164,7 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
 }
 
 fn write(path: &str, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(|e| Error::io(format_args!("cannot write {path}"), &e))
+    fs::write(path, bytes).map_err(|e| Error::io(format_args!("Could not open file {path}"), &e))
 }
 
 fn linker_name(plugin: &Plugin) -> &'static str {

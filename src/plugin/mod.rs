@@ -144,7 +144,13 @@ unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int) -> Status
             // as a file of unknown format.
             *claimed = 1;
             plugin.bad_input.store(true, Ordering::Relaxed);
-            report(&plugin.linker, Level::Error, &error);
+            plugin.linker.message(
+                Level::Error,
+                &format!(
+                    "LLVM gold plugin has failed to create LTO module: {}",
+                    error.cause_first()
+                ),
+            );
             LDPS_ERR
         }
     }
@@ -156,7 +162,12 @@ unsafe extern "C" fn all_symbols_read() -> Status {
         // Taken out: where a linker calls twice, the second time there is nothing to do.
         let claimed = std::mem::take(&mut *plugin.claimed.lock());
         if plugin.bad_input.load(Ordering::Relaxed) {
-            return fail(&plugin.linker, &Error::malformed("no link with bitcode that is broken"));
+            // Everybody knows of the broken file by now. Only ld.gold would go on, and with it
+            // complain of every symbol that the other files do not give it.
+            if plugin.linker.is_gold && !claimed.is_empty() {
+                plugin.linker.message(Level::Fatal, "no link with bitcode that is broken");
+            }
+            return LDPS_ERR;
         }
         if claimed.is_empty() {
             return LDPS_OK;
@@ -194,7 +205,7 @@ fn fail(linker: &Linker, error: &Error) -> Status {
 }
 
 fn report(linker: &Linker, level: Level, error: &Error) {
-    linker.message(level, &format!("libLTO: {error}"));
+    linker.message(level, &error.to_string());
 }
 
 /// Keeps panics out of the linker: none may cross into C.

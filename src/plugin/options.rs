@@ -8,12 +8,13 @@
 //! (`codegen::RegisterCodeGenFlags`): no libLLVM has them, so they are read here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::error::{Error, Result};
 
 /// What the options said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What goes straight to the driver. `function_sections` and `data_sections` are here only
     /// once [`Options::config`] knows the kind of output.
@@ -29,6 +30,10 @@ pub struct Options {
     pub save_temps: bool,
     /// `extra-library-path=`: told to the linker once the objects are there.
     pub extra_library_path: Option<String>,
+    /// `time-trace=`: where to leave the times of the link's phases.
+    pub time_trace: Option<String>,
+    /// `time-trace-granularity=`: the shortest phase to write down; LLVM's default is 500.
+    pub time_trace_granularity: Duration,
 }
 
 /// An option of LLVM's plugin that we know and do not serve.
@@ -55,7 +60,6 @@ const UNSERVED: &[(&str, Unserved)] = &[
     ("cs-profile-generate", Unserved::Error),
     ("cs-profile-path=", Unserved::Error),
     ("merge-functions", Unserved::Warning),
-    ("debug-pass-manager", Unserved::Error),
     ("whole-program-visibility", Unserved::Nothing),
     ("dwo_dir=", Unserved::Error),
     ("opt-remarks-filename=", Unserved::Error),
@@ -63,9 +67,24 @@ const UNSERVED: &[(&str, Unserved)] = &[
     ("opt-remarks-with-hotness", Unserved::Nothing),
     ("opt-remarks-hotness-threshold=", Unserved::Nothing),
     ("opt-remarks-format=", Unserved::Nothing),
-    ("time-trace=", Unserved::Error),
-    ("time-trace-granularity=", Unserved::Nothing),
 ];
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            config: Config { relax_elf_relocations: false, ..Config::default() },
+            function_sections: None,
+            data_sections: None,
+            obj_path: None,
+            unified: false,
+            thin: false,
+            save_temps: false,
+            extra_library_path: None,
+            time_trace: None,
+            time_trace_granularity: Duration::from_micros(500),
+        }
+    }
+}
 
 impl Options {
     /// Reads one option. `Ok(Some(..))` is a warning.
@@ -87,6 +106,13 @@ impl Options {
                 "stats-file" => self.config.stats_file = Some(PathBuf::from(value)),
                 "jobs" => self.config.jobs = jobs(&value)?,
                 "lto-partitions" if value == "1" => {}
+                "time-trace" => self.time_trace = Some(value),
+                "time-trace-granularity" => {
+                    let micros = value.parse::<u32>().map_err(|_| {
+                        Error::misuse(format!("Invalid time trace granularity: {value}"))
+                    })?;
+                    self.time_trace_granularity = Duration::from_micros(micros.into());
+                }
                 _ => return self.unserved(option),
             }
             return Ok(None);
@@ -95,6 +121,7 @@ impl Options {
             "emit-llvm" => self.config.output = OutputKind::Bitcode,
             "emit-asm" => self.config.output = OutputKind::Assembly,
             "disable-output" => self.config.output = OutputKind::Nothing,
+            "debug-pass-manager" => self.config.debug_pass_manager = true,
             "save-temps" => self.save_temps = true,
             "unifiedlto" => self.unified = true,
             // A module with a summary takes the thin way by itself; without `unifiedlto`, LLVM's
@@ -330,6 +357,7 @@ mod tests {
         assert_eq!(cause("O7"), "Optimization level must be between 0 and 3");
         assert_eq!(cause("Os"), "Optimization level must be between 0 and 3");
         assert_eq!(cause("jobs=many"), "Invalid parallelism level: many");
+        assert_eq!(cause("time-trace-granularity=no"), "Invalid time trace granularity: no");
         assert!(cause("-function-sections=2").contains("invalid value for boolean"));
         assert!(cause("-relocation-model=rwpi").contains("Cannot find option named 'rwpi'"));
     }

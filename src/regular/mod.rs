@@ -304,6 +304,8 @@ impl Work {
             data_sections: self.lease.llvm_major() > 15,
             use_init_array: true,
             emit_addrsig: false,
+            relax_elf_relocations: true,
+            asm_verbose: false,
         };
         self.options.apply(&mut config);
         if config.cpu.is_empty() {

@@ -116,13 +116,30 @@ impl Unit<'_, '_> {
     }
 
     fn steps(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
+        // Whoever asks for the stages wants to read them.
+        lease.keep_value_names(self.config.save_temps.is_some())?;
         let pipeline = match &self.unit.kind {
-            UnitKind::Regular { modules, internalize } => {
+            UnitKind::Regular { modules, commons, internalize } => {
                 lease.new_module(MERGED)?;
                 for module in modules {
                     let input = self.input(module)?;
                     let bitcode = self.operate(module)?;
-                    lease.link(&input.place(), &bitcode)?;
+                    lease.link(&input.place(), &bitcode).map_err(|error| {
+                        error
+                            .without_place()
+                            .context(format_args!("Failed to link module {}", input.place()))
+                    })?;
+                }
+                let resize = commons
+                    .iter()
+                    .map(|(name, common)| Edit::ResizeCommon {
+                        name: name.clone(),
+                        size: common.size,
+                        align: common.align,
+                    })
+                    .collect::<Vec<_>>();
+                if !resize.is_empty() {
+                    lease.edit(&resize)?;
                 }
                 self.save(lease, Stage::PreOpt)?;
                 if self.config.output == OutputKind::Nothing {
@@ -156,7 +173,11 @@ impl Unit<'_, '_> {
             return lease.write_bitcode().map(Some);
         }
         lease.set_target(&self.target())?;
-        lease.passes(&pipeline, PassOptions::at_level(self.config.opt_level))?;
+        let options = PassOptions {
+            debug_logging: self.config.debug_pass_manager,
+            ..PassOptions::at_level(self.config.opt_level)
+        };
+        lease.passes(&pipeline, options)?;
         self.save(lease, Stage::Opt)?;
         self.save(lease, Stage::PreCodegen)?;
         let file_type = match self.config.output {
@@ -196,6 +217,8 @@ impl Unit<'_, '_> {
             }),
             function_sections: config.function_sections,
             data_sections: config.data_sections,
+            relax_elf_relocations: config.relax_elf_relocations,
+            asm_verbose: config.output == OutputKind::Assembly,
             ..TargetConfig::default()
         }
     }

@@ -3,7 +3,7 @@
 //! In: all inputs, read, and what the linker said. Out: [`Plan`]: the units in the order of their
 //! tasks, and for each module its [`Edits`]. It must not know how a unit is compiled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Input;
 use crate::bitcode::{Extent, Module, block_id, module_flag};
@@ -36,10 +36,23 @@ pub(super) struct PlannedUnit<'a> {
 pub(super) enum UnitKind<'a> {
     Regular {
         modules: Vec<PlannedModule<'a>>,
+        /// Prevailing common variables, by their names in IR: the largest of the link's.
+        commons: BTreeMap<String, Common>,
         /// The names in IR of definitions that nothing outside of the unit refers to.
         internalize: BTreeSet<String>,
     },
     Thin(Box<PlannedModule<'a>>),
+}
+
+/// What all commons of a name ask for (LLVM's `CommonResolution`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common {
+    /// In bytes.
+    pub size: u32,
+    /// In bytes.
+    pub align: u32,
+    /// Any of them prevails.
+    prevailing: bool,
 }
 
 /// A module and what becomes of it.
@@ -118,14 +131,37 @@ pub(super) fn plan<'a>(
             pending.push(Pending { input: index, module, symbols, partition, has_summary });
         }
     }
-    let units = units(config, inputs, pending, &names)?;
+    let commons = commons(&pending);
+    let units = units(config, inputs, pending, commons, &names)?;
     Ok(Plan { units, producers, names: names.len() })
+}
+
+/// Size and alignment of the common variables that the merged module has.
+fn commons(pending: &[Pending<'_, '_>]) -> BTreeMap<String, Common> {
+    let mut commons: BTreeMap<String, Common> = BTreeMap::new();
+    let regular = pending.iter().filter(|p| p.partition == Partition::Regular);
+    for (symbol, resolution) in regular.flat_map(|p| &p.symbols) {
+        if !symbol.is_common() || symbol.ir_name.is_empty() {
+            continue;
+        }
+        let common = commons
+            .entry(String::from_utf8_lossy(symbol.ir_name).into_owned())
+            .or_insert(Common { size: 0, align: 1, prevailing: false });
+        common.size = common.size.max(symbol.common_size);
+        if symbol.common_align.is_power_of_two() {
+            common.align = common.align.max(symbol.common_align);
+        }
+        common.prevailing |= resolution.prevailing;
+    }
+    commons.retain(|_, common| common.prevailing);
+    commons
 }
 
 fn units<'a>(
     config: &Config,
     inputs: &[Input<'a>],
     mut pending: Vec<Pending<'_, 'a>>,
+    commons: BTreeMap<String, Common>,
     names: &GlobalResolutions,
 ) -> Result<Vec<PlannedUnit<'a>>> {
     let mut regular = Vec::new();
@@ -148,7 +184,7 @@ fn units<'a>(
     }
     let mut units = Vec::new();
     if !regular.is_empty() || config.always_emit_regular_lto_object {
-        let kind = UnitKind::Regular { modules: regular, internalize };
+        let kind = UnitKind::Regular { modules: regular, commons, internalize };
         units.push(PlannedUnit { task: 0, kind });
     }
     thin.sort_by_key(|(number, _)| *number);

@@ -98,6 +98,25 @@ impl Stats {
         self.object_bytes = outputs.iter().map(|o| o.bytes.len() as u64).sum();
     }
 
+    /// The phases as a trace that Chrome's and Perfetto's viewers show: `-ftime-trace`'s format,
+    /// times in microseconds. What is shorter than `granularity` is left out.
+    pub fn time_trace(&self, granularity: Duration) -> String {
+        let mut start = Duration::ZERO;
+        let mut events = Vec::new();
+        for (phase, time) in &self.phases {
+            if *time >= granularity {
+                events.push(format!(
+                    "{{\"pid\":1,\"tid\":1,\"ph\":\"X\",\"ts\":{},\"dur\":{},\"name\":{}}}",
+                    start.as_micros(),
+                    time.as_micros(),
+                    quote(phase.name())
+                ));
+            }
+            start += *time;
+        }
+        format!("{{\"traceEvents\":[{}]}}\n", events.join(","))
+    }
+
     /// The numbers as one JSON object. `linker` is who asked.
     pub fn to_json(&self, linker: &str) -> String {
         let mut json = String::from("{\n");

@@ -65,6 +65,8 @@ pub struct GlobalEdit {
     pub unnamed_addr: Option<UnnamedAddr>,
     /// Takes it out of its comdat. Comes with available_externally, which may not have one.
     pub clear_comdat: bool,
+    /// For an alias that is kept: what it stands for, by value id.
+    pub aliasee: Option<usize>,
     /// A new name.
     pub name: Option<Vec<u8>>,
 }

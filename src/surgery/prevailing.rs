@@ -15,12 +15,12 @@
 //! | prevails, and nothing outside refers to it (thin) | internal |
 //! | does not prevail, ODR: all copies are the same | available_externally |
 //! | does not prevail otherwise | a declaration |
-//! | common, prevailing or not | what it is: the largest is taken where modules or objects meet |
+//! | common, prevailing or not (thin) | what it is: the linker takes the largest |
 //!
 //! Three things follow from others. A comdat is kept or discarded as a whole, so that where one
 //! member is discarded, all are. What an alias stands for may not be available_externally: both
 //! become declarations. And where an alias prevails but not what it stands for, the alias gets
-//! the body: LLVM makes an internal copy for it.
+//! the body, and others of its kind then stand for it: LLVM makes an internal copy for all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ impl Pass<'_, '_> {
     }
 
     fn discard(&mut self, id: usize, g: &GlobalValue<'_>) {
-        if g.linkage == Linkage::Common {
+        if g.linkage == Linkage::Common && self.unit != Unit::Regular {
             return;
         }
         let is_object = matches!(g.kind, GlobalKind::Function | GlobalKind::Variable);
@@ -198,17 +198,29 @@ impl Pass<'_, '_> {
                     continue;
                 }
                 let (Some(g), Some(of)) = (self.global(alias), self.global(base)) else { continue };
-                // Through an expression, it stands for a part of the object or another type.
-                let directly = g.operand as usize == base && g.type_id == of.type_id;
-                if !directly || defined.is_some() {
+                let stands_for = g.operand as usize;
+                // An alias of an alias that is still there, in whatever form.
+                let follows = self.global(stands_for).is_some_and(|g| g.kind == GlobalKind::Alias)
+                    && self.edits.fate(stands_for) != Fate::Declare;
+                if follows {
+                    continue;
+                }
+                // Through an expression, it stands for a part of the object.
+                if stands_for != base {
                     return Err(Error::unsupported(format!(
                         "alias {} is kept by the linker, but {}, which it stands for, is not",
                         String::from_utf8_lossy(&g.name),
                         String::from_utf8_lossy(&of.name),
                     )));
                 }
-                self.edits.global(alias).fate = Fate::Define;
-                defined = Some(alias);
+                // One gets the body, the others stand for it: LLVM's internal copy is one, too.
+                match defined {
+                    Some(copy) => self.edits.global(alias).aliasee = Some(copy),
+                    None => {
+                        self.edits.global(alias).fate = Fate::Define;
+                        defined = Some(alias);
+                    }
+                }
             }
         }
         self.aliases = bases;

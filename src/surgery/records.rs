@@ -162,6 +162,9 @@ impl GlobalRecord {
         if let Some(unnamed_addr) = edit.unnamed_addr {
             self.set_optional(layout.unnamed_addr, unnamed_addr_code(unnamed_addr));
         }
+        if let Some(aliasee) = edit.aliasee.filter(|_| self.kind == GlobalKind::Alias) {
+            self.set(alias::ALIASEE, aliasee as u64);
+        }
         if edit.clear_comdat || linkage == Some(Linkage::AvailableExternally) {
             self.set_optional(layout.comdat, 0);
         }

@@ -148,7 +148,7 @@ impl<'a> Builder<'a> {
             unc[1] = g.alignment_bytes().unwrap_or(0) as u32;
         }
         let object = globals.base_object(id)?.ok_or_else(|| {
-            Error::malformed("unable to determine comdat of alias").at_bit(g.record_bit)
+            Error::malformed("Unable to determine comdat of alias!").at_bit(g.record_bit)
         })?;
         let comdat = self.comdat(globals, mangler, comdats, object)?;
         if globals.triple.format == ObjectFormat::Coff {
