@@ -112,35 +112,58 @@ impl Abbrev {
     }
 }
 
+#[inline]
 fn read_op(c: &mut Cursor<'_>) -> Result<Op> {
-    let at = c.bit();
-    if c.fixed(1)? == 1 {
-        return Ok(Op::Scalar(Scalar::Literal(c.vbr(8)?)));
-    }
-    Ok(match c.fixed(3)? {
-        encoding @ (ENCODING_FIXED | ENCODING_VBR) => {
-            let width = c.vbr(5)?;
-            if width > u64::from(MAX_WIDTH) {
-                return Err(
-                    Error::malformed(format!("abbreviation field of {width} bits")).at_bit(at)
-                );
+    // Nearly every operand is short enough to be read from one window: BLOCKINFO stands in every
+    // module, and reading it is a good part of listing a small module's symbols.
+    let bits = c.peek();
+    let (op, len) = if bits & 1 == 1 {
+        let value = bits >> 1 & 0xff;
+        if value >= 0x80 {
+            c.advance(1)?;
+            return Ok(Op::Scalar(Scalar::Literal(c.vbr(8)?)));
+        }
+        (Op::Scalar(Scalar::Literal(value)), 9)
+    } else {
+        match bits >> 1 & 7 {
+            encoding @ (ENCODING_FIXED | ENCODING_VBR) => {
+                let width = bits >> 4 & 0x1f;
+                if width >= 0x10 {
+                    return read_wide(c, encoding);
+                }
+                (Op::Scalar(scalar_of(encoding, width as u32)), 9)
             }
-            // A width of zero is how old writers said "always zero".
-            Op::Scalar(match (encoding, width as u32) {
-                (_, 0) => Scalar::Literal(0),
-                (ENCODING_FIXED, width) => Scalar::Fixed(width),
-                (_, width) => Scalar::Vbr(width),
-            })
+            ENCODING_ARRAY => (Op::Array, 4),
+            ENCODING_CHAR6 => (Op::Scalar(Scalar::Char6), 4),
+            ENCODING_BLOB => (Op::Blob, 4),
+            other => {
+                return Err(Error::malformed(format!("unknown abbreviation encoding {other}"))
+                    .at_bit(c.bit()));
+            }
         }
-        ENCODING_ARRAY => Op::Array,
-        ENCODING_CHAR6 => Op::Scalar(Scalar::Char6),
-        ENCODING_BLOB => Op::Blob,
-        other => {
-            return Err(
-                Error::malformed(format!("unknown abbreviation encoding {other}")).at_bit(at)
-            );
-        }
-    })
+    };
+    c.advance(len)?;
+    Ok(op)
+}
+
+/// An operand whose width takes more than one chunk.
+fn read_wide(c: &mut Cursor<'_>, encoding: u64) -> Result<Op> {
+    let at = c.bit();
+    c.advance(4)?;
+    let width = c.vbr(5)?;
+    if width > u64::from(MAX_WIDTH) {
+        return Err(Error::malformed(format!("abbreviation field of {width} bits")).at_bit(at));
+    }
+    Ok(Op::Scalar(scalar_of(encoding, width as u32)))
+}
+
+fn scalar_of(encoding: u64, width: u32) -> Scalar {
+    // A width of zero is how old writers said "always zero".
+    match (encoding, width) {
+        (_, 0) => Scalar::Literal(0),
+        (ENCODING_FIXED, width) => Scalar::Fixed(width),
+        (_, width) => Scalar::Vbr(width),
+    }
 }
 
 impl Scalar {

@@ -87,6 +87,22 @@ impl<'a> Cursor<'a> {
         tail.iter().take(8).rev().fold(0, |word, &b| word << 8 | u64::from(b))
     }
 
+    /// The bits from here on, at least 57 of them, without moving; past the slice they are zero.
+    #[inline(always)]
+    pub(super) fn peek(&self) -> u64 {
+        self.window(self.bit)
+    }
+
+    /// Moves over `bits` that were looked at.
+    #[inline]
+    pub(super) fn advance(&mut self, bits: u32) -> Result<()> {
+        if u64::from(bits) > self.remaining() {
+            return Err(self.past_end());
+        }
+        self.bit += u64::from(bits);
+        Ok(())
+    }
+
     /// Reads `width` bits, at most 32.
     #[inline]
     pub fn fixed(&mut self, width: u32) -> Result<u64> {
