@@ -160,6 +160,33 @@ int main(int argc, char **argv) {
   CHECK(!CALL(lto_thinlto_get_index_info)(older, &whole) && whole.version == 10);
   CALL(lto_thinlto_dispose)(older);
 
+  /* One function at a time, with a table in the file and without. */
+  options.format = 0;
+  options.function_table = 1;
+  CHECK(!CALL(lto_thinlto_write_to_file_with_options)(all, again, NULL, &options));
+  for (int i = 0; i < 3; i++) {
+    thin_lto_t lazy = CALL(lto_thinlto_create_lazy)(i ? files[i - 1] : again);
+    CHECK(lazy);
+    thin_lto_t found = CALL(lto_thinlto_read_function)(lazy, "main");
+    CHECK(found && !CALL(lto_thinlto_find_name)(found, "main", &value));
+    info.struct_size = sizeof info;
+    CHECK(!CALL(lto_thinlto_get_value)(found, value, &info) && info.num_copies == 2);
+    size_t summary;
+    CHECK(!CALL(lto_thinlto_get_copy)(found, value, 1, &summary));
+    lto_thinlto_summary_info_t s = {.struct_size = sizeof s};
+    CHECK(!CALL(lto_thinlto_get_summary)(found, summary, &s) && s.num_calls >= 1);
+    CHECK(!strcmp(CALL(lto_thinlto_get_module_path)(found, s.module), other));
+    thin_lto_t by_guid = CALL(lto_thinlto_read_guid)(lazy, info.guid);
+    CHECK(by_guid);
+    CHECK(!CALL(lto_thinlto_read_function)(lazy, "nonesuch"));
+    CHECK(!CALL(lto_thinlto_read_function)(all, "main") && strstr(message(), "lazily"));
+    CHECK(CALL(lto_thinlto_get_num_modules)(lazy) == 2);
+    CALL(lto_thinlto_dispose)(lazy);
+    CALL(lto_thinlto_dispose)(by_guid);
+    CALL(lto_thinlto_dispose)(found);
+  }
+  CHECK(!CALL(lto_thinlto_create_lazy)(plain));
+
   /* The summary of one module goes into a file that has none, and comes back the same. */
   CHECK(CALL(lto_thinlto_write_module_index)(all, NULL, plain, again, NULL));
   CHECK(!CALL(lto_thinlto_write_module_index)(all, module, plain, again, NULL));

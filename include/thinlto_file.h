@@ -710,6 +710,25 @@ thin_lto_t lto_thinlto_create_from_fd(int fd, const char *path, size_t size);
 thin_lto_t lto_thinlto_create_from_memory(const void *mem, const char *path, size_t length);
 
 /**
+ * As `lto_thinlto_create`, but of a combined index nothing is read now except where its functions
+ * are: for `lto_thinlto_read_function`. The file must not change while the index lives. Any other
+ * question reads all of it.
+ */
+thin_lto_t lto_thinlto_create_lazy(const char *path);
+
+/**
+ * Reads the summaries of the function or variable of external linkage with this name from an index
+ * of `lto_thinlto_create_lazy`, and returns them as an index of their own, for
+ * `lto_thinlto_dispose`. Null on error, as where there are none.
+ */
+thin_lto_t lto_thinlto_read_function(thin_lto_t index, const char *name);
+
+/**
+ * As `lto_thinlto_read_function`, by GUID.
+ */
+thin_lto_t lto_thinlto_read_guid(thin_lto_t index, uint64_t guid);
+
+/**
  * Returns an index of no modules, to merge others into, or null on failure. It is the caller's,
  * for `lto_thinlto_dispose`.
  */

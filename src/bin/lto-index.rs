@@ -303,7 +303,14 @@ fn read_parts(file: &str, options: &ReadOptions) -> Result<Vec<IndexPart>> {
     each_member(file, &mut |name, bytes| {
         // A file of its own must be right; an archive may have members without bitcode.
         if name == file || may_have_index(bytes) {
-            parts.extend(read_file(bytes, name.as_bytes(), options)?);
+            let mut read = read_file(bytes, name.as_bytes(), options)?;
+            // A file split for type metadata has a second module, for regular LTO.
+            if read.len() > 1 {
+                for part in read.iter_mut().filter(|part| part.is_full_lto()) {
+                    part.set_path(format!("{name} (regular LTO)").as_bytes());
+                }
+            }
+            parts.extend(read);
         }
         Ok(())
     })?;

@@ -93,6 +93,11 @@ impl<B: Deref<Target = [u8]>> LazyIndex<B> {
         Ok(LazyIndex { bytes, content })
     }
 
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether it is a combined index, as opposed to a module's own summary.
     pub fn is_combined(&self) -> bool {
         match &self.content {

@@ -14,6 +14,7 @@ use crate::capi::boundary::boundary;
 use crate::capi::types::lto_bool_t;
 use crate::container::FileBytes;
 use crate::error::{Error, Result};
+use crate::ir::Guid;
 use crate::summary::{Format, ModuleId, WriteOptions, has_summary, write_module_index};
 
 /// Tells whether the file at `path`, bitcode or a native object with bitcode in it, has the
@@ -82,6 +83,40 @@ pub unsafe extern "C" fn lto_thinlto_create_from_memory(
         let (bytes, path) =
             unsafe { (bytes(mem, length, "the buffer")?, string(path, "the path")?) };
         keep(ThinIndex::read(bytes, path.to_bytes()))
+    })
+}
+
+/// As `lto_thinlto_create`, but of a combined index nothing is read now except where its functions
+/// are: for `lto_thinlto_read_function`. The file must not change while the index lives. Any other
+/// question reads all of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lto_thinlto_create_lazy(path: *const c_char) -> thin_lto_t {
+    boundary("lto_thinlto_create_lazy", std::ptr::null_mut(), || {
+        // SAFETY: the caller's clause: a string.
+        keep(ThinIndex::open_lazily(unsafe { arguments::path(path) }?))
+    })
+}
+
+/// Reads the summaries of the function or variable of external linkage with this name from an index
+/// of `lto_thinlto_create_lazy`, and returns them as an index of their own, for
+/// `lto_thinlto_dispose`. Null on error, as where there are none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lto_thinlto_read_function(
+    index: thin_lto_t,
+    name: *const c_char,
+) -> thin_lto_t {
+    boundary("lto_thinlto_read_function", std::ptr::null_mut(), || {
+        // SAFETY: the caller's clause: a string.
+        let name = unsafe { string(name, "the name") }?;
+        keep(INDEXES.with(index.addr(), |index| index.read_function(name.to_bytes())))
+    })
+}
+
+/// As `lto_thinlto_read_function`, by GUID.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lto_thinlto_read_guid(index: thin_lto_t, guid: u64) -> thin_lto_t {
+    boundary("lto_thinlto_read_guid", std::ptr::null_mut(), || {
+        keep(INDEXES.with(index.addr(), |index| index.read_guid(Guid(guid))))
     })
 }
 

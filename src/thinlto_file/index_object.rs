@@ -15,8 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::output::write_atomically;
 use crate::container::{FileBytes, wrap_in_object};
 use crate::error::{Error, Result};
+use crate::ir::Guid;
 use crate::registry::{Kind, Registry};
-use crate::summary::{IndexPart, ModuleSummaryIndex, ReadOptions, WriteOptions, read_index};
+use crate::summary::{
+    IndexPart, LazyIndex, ModuleSummaryIndex, ReadOptions, WriteOptions, read_index,
+};
 
 /// All indexes that C callers hold.
 pub(super) static INDEXES: Registry<ThinIndex> = Registry::new(Kind::ThinIndex);
@@ -27,6 +30,16 @@ pub struct ThinIndex {
     state: RwLock<State>,
     /// Strings that C callers were given.
     strings: Mutex<HashMap<Box<[u8]>, CString>>,
+    /// The file, of an index that is read one function at a time.
+    lazy: Option<Lazy>,
+    /// Whether a lazy index has been read whole.
+    whole: Mutex<bool>,
+}
+
+/// A file whose functions are read one at a time, and the path it goes by.
+struct Lazy {
+    index: LazyIndex<FileBytes>,
+    path: Box<[u8]>,
 }
 
 #[derive(Default)]
@@ -39,11 +52,16 @@ struct State {
     failure: Option<Error>,
 }
 
-impl From<ModuleSummaryIndex> for ThinIndex {
+impl From<ModuleSummaryIndex> for State {
     fn from(index: ModuleSummaryIndex) -> Self {
         let paths = index.modules().iter().map(|module| module.path.clone()).collect();
-        let state = State { index: Arc::new(index), paths, ..State::default() };
-        ThinIndex { state: RwLock::new(state), ..ThinIndex::default() }
+        State { index: Arc::new(index), paths, ..State::default() }
+    }
+}
+
+impl From<ModuleSummaryIndex> for ThinIndex {
+    fn from(index: ModuleSummaryIndex) -> Self {
+        ThinIndex { state: RwLock::new(State::from(index)), ..ThinIndex::default() }
     }
 }
 
@@ -64,11 +82,57 @@ impl ThinIndex {
         read_index(bytes, path, &ReadOptions::EVERYTHING).map(Self::from)
     }
 
-    /// The index, with all that was merged into it.
+    /// The index in the file at `path`, of which only the table of functions is read now. The
+    /// file stays mapped.
+    ///
+    /// # Errors
+    /// Io, and as [`LazyIndex::new`].
+    pub fn open_lazily(path: &Path) -> Result<Self> {
+        let name = path.as_os_str().as_encoded_bytes();
+        let index = LazyIndex::new(FileBytes::open(path)?, name)?;
+        Ok(ThinIndex { lazy: Some(Lazy { index, path: name.into() }), ..ThinIndex::default() })
+    }
+
+    /// The summaries of one function or variable, by its name, in an index of their own.
+    ///
+    /// # Errors
+    /// Misuse where there are none, and where this index is not lazy; malformed where its records
+    /// are.
+    pub fn read_function(&self, name: &[u8]) -> Result<Self> {
+        let Some(lazy) = &self.lazy else {
+            return Err(Error::misuse("the index was not created lazily: all of it is read"));
+        };
+        let in_file = |error: Error| error.in_file(String::from_utf8_lossy(&lazy.path));
+        match lazy.index.read_function(name).map_err(in_file)? {
+            Some(index) => Ok(Self::from(index)),
+            None => {
+                let name = String::from_utf8_lossy(name);
+                Err(in_file(Error::misuse(format!("there is no summary of {name}"))))
+            }
+        }
+    }
+
+    /// As [`ThinIndex::read_function`], by GUID.
+    ///
+    /// # Errors
+    /// As [`ThinIndex::read_function`].
+    pub fn read_guid(&self, guid: Guid) -> Result<Self> {
+        let Some(lazy) = &self.lazy else {
+            return Err(Error::misuse("the index was not created lazily: all of it is read"));
+        };
+        let in_file = |error: Error| error.in_file(String::from_utf8_lossy(&lazy.path));
+        match lazy.index.read(guid).map_err(in_file)? {
+            Some(index) => Ok(Self::from(index)),
+            None => Err(in_file(Error::misuse(format!("there is no summary of {}", guid.0)))),
+        }
+    }
+
+    /// The index, with all that was merged into it. A lazy one is read whole now.
     ///
     /// # Errors
     /// Unsupported where there is more than one index can hold.
     pub fn index(&self) -> Result<Arc<ModuleSummaryIndex>> {
+        self.read_rest()?;
         {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(failure) = &state.failure {
@@ -97,12 +161,27 @@ impl ThinIndex {
         }
     }
 
+    /// Reads all of a lazy index, once.
+    fn read_rest(&self) -> Result<()> {
+        let Some(lazy) = &self.lazy else { return Ok(()) };
+        let mut done = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*done {
+            let bytes = lazy.index.bytes();
+            let index = read_index(bytes, &lazy.path, &ReadOptions::EVERYTHING)?;
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            *state = State::from(index);
+            *done = true;
+        }
+        Ok(())
+    }
+
     /// Adds the modules of another index behind those that are here. Of a function that several
     /// modules define, each keeps its summary.
     ///
     /// # Errors
     /// Misuse where a module of that path is here already; this index is then unchanged.
     pub fn merge(&self, other: &ModuleSummaryIndex) -> Result<()> {
+        self.read_rest()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let known = other.modules().iter().find(|module| state.paths.contains(&*module.path));
         if let Some(module) = known {
