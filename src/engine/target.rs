@@ -35,10 +35,10 @@
 //! | 4 | `CompressDebugSections` | 0 |
 //! | 5 | `RelaxELFRelocations`, `FunctionSections` (1), `DataSections` (2), `IgnoreXCOFFVisibility`, `XCOFFTracebackTable` (4), `UniqueSectionNames` (5), ... `EnableMachineOutliner` (21), ... `EmitAddrsig` (24) | 0x30 or 0x31 |
 //!
-//! `X86RelaxRelocations` is true by default and cleared on request. It was the lowest bit of word 5
-//! (the bit behind `DisableIntegratedAS` in 17 and 18) before it became a byte of its own in
-//! `MCTargetOptions`, 2 or 3 bytes behind the one with `AsmVerbose`, which
-//! `LLVMSetTargetMachineAsmVerbosity` shows. The self-test looks for `R_X86_64_GOTPCREL`.
+//! `X86RelaxRelocations` is cleared on request, from LLVM 19 on: a byte of `MCTargetOptions`, 2 or 3
+//! behind the one with `AsmVerbose`, which `LLVMSetTargetMachineAsmVerbosity` shows. The self-test
+//! looks for `R_X86_64_GOTPCREL`. In 14 and 15 it is false by default; 16 to 18 copy it when the
+//! machine is made, so that their default, true, stays.
 //!
 //! A target machine holds them twice, `DefaultOptions` and then `Options`; x86 switches the
 //! outliner on in the second, which tells them apart.
@@ -264,7 +264,7 @@ impl OptionBits {
         let Some((init_array, functions, data, addrsig)) = candidates else {
             return OptionBits::default();
         };
-        let relax = relax_candidates(&test, init_array, functions);
+        let relax = relax_candidates(&test);
         OptionBits {
             use_init_array: test.shows(init_array, ".init_array").then_some(init_array),
             function_sections: test.shows(functions, ".text.f").then_some(functions),
@@ -310,7 +310,7 @@ fn by_outliner(
 }
 
 /// Bits that are set and may be `X86RelaxRelocations`.
-fn relax_candidates(test: &SelfTest<'_>, init_array: usize, functions: usize) -> Vec<usize> {
+fn relax_candidates(test: &SelfTest<'_>) -> Vec<usize> {
     let Some(machine) = test.machine() else { return Vec::new() };
     let with = |value| {
         // SAFETY: a live machine of ours.
@@ -325,9 +325,7 @@ fn relax_candidates(test: &SelfTest<'_>, init_array: usize, functions: usize) ->
         .map(|at| at / 8);
     let bytes = verbose.into_iter().flat_map(|byte| [byte + 2, byte + 3, byte + 4]);
     let is_true = |byte: &usize| off.get(*byte) == Some(&1);
-    let in_bytes = bytes.filter(is_true).map(|byte| byte * 8);
-    let in_options = [functions - 1, init_array + 2].into_iter().filter(|&at| bit(&off, at));
-    in_bytes.chain(in_options).collect()
+    bytes.filter(is_true).map(|byte| byte * 8).collect()
 }
 
 fn by_signature(test: &SelfTest<'_>) -> Option<Candidates> {
