@@ -150,6 +150,14 @@ fn archives_differences_and_answers() {
     for wrong in [&["nonesuch"][..], &[], &["merge", a], &["diff", a], &["--nonesuch"]] {
         assert_eq!(ours(wrong).0, Some(2), "{wrong:?}");
     }
+    // A file split for type metadata has two modules, both with a summary.
+    let split = path("split.bc");
+    let flags = ["-O1", "-flto=thin", "-fwhole-program-vtables", "-fvisibility=hidden"];
+    let source = path("c.cpp");
+    llvm("clang", &[&flags[..], &["-fsplit-lto-unit", "-c", "-o", &split, &source]].concat());
+    let (code, text) = ours(&["show", &split]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("^1 = module: (path: ") && text.contains("(regular LTO)"), "{text}");
     // Nothing is written where an input is wrong.
     let out = path("none.bc");
     assert_eq!(ours(&["merge", "-o", &out, a, &empty]).0, Some(2));
