@@ -7,6 +7,8 @@
  *   lto_bench LIBRARY codegen OUT FILE...   regular LTO of all files into the object OUT
  *   lto_bench LIBRARY one FILE              what `process` runs: one file, names not printed, exit
  *
+ * LIBRARY may be `-` for `process`: empty processes, whose cost is in both libraries' figures.
+ *
  * Prints one line: "<median ms> <peak KiB> <checksum>". The checksum is over every name and attribute
  * in order, so two libraries that print the same one gave the same answer. Files that are not
  * bitcode (a native object among the others) are passed over. scripts/bench.sh drives it.
@@ -76,7 +78,7 @@ static int map_file(const char *path, File *file) {
     }
     file->path = path;
     file->size = (size_t)st.st_size;
-    file->data = file->size ? mmap(NULL, file->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0) : NULL;
+    file->data = file->size ? mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     close(fd);
     if (file->data == MAP_FAILED) {
         perror(path);
@@ -202,6 +204,10 @@ int main(int argc, char **argv) {
                 return 1;
             }
         }
+        if (!strcmp(path, "-")) {
+            printf("%.4f %ld 0\n", median(times, runs), peak_kib(RUSAGE_CHILDREN));
+            return 0;
+        }
         /* The checksum of this mode is the answer of one more run, in this process. */
         long peak = peak_kib(RUSAGE_CHILDREN);
         File file;
@@ -215,6 +221,8 @@ int main(int argc, char **argv) {
         return 0;
     }
 
+    if (!strcmp(path, "-"))
+        return 0;
     library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         fprintf(stderr, "lto_bench: %s\n", dlerror());
