@@ -23,10 +23,11 @@ fn llvm(tool: &str, args: &[&str]) -> Vec<u8> {
 }
 
 /// The folder of one test, with modules in it: C and C++, thin, of clang 22.
-fn inputs(name: &str) -> Option<(PathBuf, Vec<String>)> {
-    if !Path::new(BIN).join("clang").exists() {
-        return None;
-    }
+fn inputs(name: &str) -> (PathBuf, Vec<String>) {
+    assert!(
+        Path::new(BIN).join("clang").exists(),
+        "no clang in {BIN}: see scripts/install-test-deps.sh"
+    );
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lto_index").join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let sources = [
@@ -61,7 +62,7 @@ fn inputs(name: &str) -> Option<(PathBuf, Vec<String>)> {
         module
     });
     let modules = modules.collect();
-    Some((folder, modules))
+    (folder, modules)
 }
 
 /// The lines of the index in what `llvm-dis` prints.
@@ -72,7 +73,7 @@ fn dis(file: &str) -> String {
 
 #[test]
 fn the_text_is_that_of_llvm_dis_and_the_merge_that_of_llvm_lto() {
-    let Some((folder, modules)) = inputs("text") else { return };
+    let (folder, modules) = inputs("text");
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     for module in &modules {
         let (code, text) = ours(&["show", module]);
@@ -116,7 +117,7 @@ fn the_text_is_that_of_llvm_dis_and_the_merge_that_of_llvm_lto() {
 
 #[test]
 fn archives_differences_and_answers() {
-    let Some((folder, modules)) = inputs("answers") else { return };
+    let (folder, modules) = inputs("answers");
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let [a, b, _] = modules.as_slice() else { panic!("three modules") };
     let (archive, empty) = (path("lib.a"), path("empty.o"));
