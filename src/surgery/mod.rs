@@ -14,10 +14,11 @@
 //! | `records` | how each kind of global value's record says a thing |
 //! | `rewrite` | the pass over the module block, offsets, the string table |
 //! | `blockaddress` | constants that point into bodies that are no longer there |
-//! | [`prevailing`] | what a linker's resolutions ask of a module: LLVM's rules, as [`Edits`] |
+//! | [`prevailing`] | what a linker's resolutions ask of a module of regular LTO: LLVM's rules, as [`Edits`] |
+//! | [`thin`] | what a thin link's decisions ask of the module that a backend compiles, as [`Edits`] |
 //!
 //! It must not know linkers, and decides nothing: `rewrite` does what it is told, `prevailing`
-//! applies what [`crate::resolution`] says.
+//! and `thin` apply what others decided.
 //!
 //! Checked against LLVM's own tools: what comes out is read and verified by `opt`, and compared
 //! with the stages of `llvm-lto2 run -save-temps`.
@@ -26,11 +27,14 @@ mod blockaddress;
 pub mod prevailing;
 mod records;
 mod rewrite;
+pub mod thin;
 
 pub use rewrite::rewrite;
 
 use std::collections::BTreeMap;
 
+use crate::bitcode::{Constants, GlobalKind, Module};
+use crate::error::Result;
 use crate::ir::{DllStorage, Linkage, SelectionKind, UnnamedAddr, Visibility};
 
 /// What becomes of a global value's definition.
@@ -78,6 +82,8 @@ pub struct Edits {
     pub globals: BTreeMap<usize, GlobalEdit>,
     /// Comdats that get another selection kind, by their position among the module's comdats.
     pub comdats: BTreeMap<usize, SelectionKind>,
+    /// Comdats that get another name, by the same positions.
+    pub comdat_names: BTreeMap<usize, Vec<u8>>,
     /// Replaces the module level inline assembly. Only for a module that has some.
     pub module_asm: Option<Vec<u8>>,
 }
@@ -92,4 +98,29 @@ impl Edits {
     fn fate(&self, id: usize) -> Fate {
         self.globals.get(&id).map_or(Fate::Keep, |edit| edit.fate)
     }
+}
+
+/// What each alias stands for in the end, through other aliases, casts and address arithmetic, by
+/// value id. An alias to something else is not in it.
+fn alias_bases(module: &Module<'_>) -> Result<BTreeMap<usize, usize>> {
+    let mut found = BTreeMap::new();
+    let is_alias = |id: usize| module.globals.get(id).is_some_and(|g| g.kind == GlobalKind::Alias);
+    if !(0..module.globals.len()).any(is_alias) {
+        return Ok(found);
+    }
+    let constants = Constants::read(module)?;
+    for (id, alias) in module.globals.iter().enumerate().filter(|&(id, _)| is_alias(id)) {
+        let mut base = constants.base_global(u64::from(alias.operand));
+        // Aliases may not go round in circles; hostile ones may.
+        for _ in 0..=module.globals.len() {
+            match base.filter(|&base| is_alias(base)).and_then(|base| module.globals.get(base)) {
+                Some(next) => base = constants.base_global(u64::from(next.operand)),
+                None => break,
+            }
+        }
+        if let Some(base) = base.filter(|&base| !is_alias(base)) {
+            found.insert(id, base);
+        }
+    }
+    Ok(found)
 }

@@ -24,8 +24,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Edits, Fate};
-use crate::bitcode::{Constants, GlobalKind, GlobalValue, Module};
+use super::{Edits, Fate, alias_bases};
+use crate::bitcode::{GlobalKind, GlobalValue, Module};
 use crate::error::{Error, Result};
 use crate::ir::{DllStorage, Linkage, SelectionKind, UnnamedAddr, Visibility};
 use crate::resolution::SymbolResolution;
@@ -83,27 +83,11 @@ pub fn edits(module: &Module<'_>, verdicts: &[Option<Verdict>], unit: Unit) -> R
     Ok(pass.edits)
 }
 
-/// For each function or variable that aliases or ifuncs stand for, their value ids.
+/// For each function or variable that aliases stand for, their value ids.
 fn aliases(module: &Module<'_>) -> Result<BTreeMap<usize, Vec<usize>>> {
     let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    let is_indirect = |g: &GlobalValue<'_>| g.kind == GlobalKind::Alias;
-    if !module.globals.iter().any(is_indirect) {
-        return Ok(found);
-    }
-    let constants = Constants::read(module)?;
-    for (id, alias) in module.globals.iter().enumerate().filter(|(_, g)| is_indirect(g)) {
-        let mut base = constants.base_global(u64::from(alias.operand));
-        for _ in 0..=module.globals.len() {
-            match base.and_then(|b| module.globals.get(b)) {
-                Some(next) if is_indirect(next) => {
-                    base = constants.base_global(u64::from(next.operand));
-                }
-                _ => break,
-            }
-        }
-        if let Some(base) = base {
-            found.entry(base).or_default().push(id);
-        }
+    for (alias, base) in alias_bases(module)? {
+        found.entry(base).or_default().push(alias);
     }
     Ok(found)
 }

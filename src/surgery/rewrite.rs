@@ -158,16 +158,7 @@ impl Pass<'_, '_> {
                         next_global += 1;
                     }
                     module_code::COMDAT => {
-                        match self.edits.comdats.get(&next_comdat) {
-                            Some(&kind) => {
-                                let mut fields = record.fields.clone();
-                                if let Some(field) = fields.get_mut(2) {
-                                    *field = selection_code(kind);
-                                }
-                                self.writer.record(width, record.code, &fields);
-                            }
-                            None => self.writer.copy_bits(data, record.start, record.end),
-                        }
+                        self.comdat(next_comdat, &record, width);
                         next_comdat += 1;
                     }
                     module_code::ASM if self.edits.module_asm.is_some() => {
@@ -306,11 +297,37 @@ impl Pass<'_, '_> {
         };
         new.apply(edit, aliasee).map_err(|e| e.at_bit(record.start))?;
         if let Some(name) = &edit.name {
-            new.set_name(self.strtab.len() as u64, name.len() as u64);
-            self.strtab.extend_from_slice(name);
+            let (offset, len) = self.string(name);
+            new.set_name(offset, len);
         }
         self.writer.record(width, new.code(), &new.fields);
         Ok(())
+    }
+
+    /// `[strtab offset, strtab size, selection kind]`
+    fn comdat(&mut self, index: usize, record: &Record<'_>, width: u32) {
+        let kind = self.edits.comdats.get(&index).map(|&kind| (2, selection_code(kind)));
+        let name = self.edits.comdat_names.get(&index);
+        if kind.is_none() && name.is_none() {
+            self.writer.copy_bits(self.module.location.data, record.start, record.end);
+            return;
+        }
+        let mut fields = record.fields.clone();
+        let renamed = name.map(|name| self.string(name));
+        let name = renamed.into_iter().flat_map(|(offset, len)| [(0, offset), (1, len)]);
+        for (at, value) in name.chain(kind) {
+            if let Some(field) = fields.get_mut(at) {
+                *field = value;
+            }
+        }
+        self.writer.record(width, record.code, &fields);
+    }
+
+    /// Puts a string into the string table: its offset and length.
+    fn string(&mut self, string: &[u8]) -> (u64, u64) {
+        let offset = self.strtab.len() as u64;
+        self.strtab.extend_from_slice(string);
+        (offset, string.len() as u64)
     }
 
     fn body(&mut self, id: usize, body: &Block, any_dropped: bool) -> Result<()> {
