@@ -15,10 +15,13 @@
 //!             thin     a module with a summary, internalized, pipeline thinlto<On>
 //! ```
 //!
+//! [`index_only`] is the other way out: files for the backends of a distributed build.
+//!
 //! Task 0 is the regular unit, whether it exists or not; thin units follow in the order of the
 //! inputs. The order of phases is that of LLVM's `LTO::run`.
 
 mod compile;
+pub mod index_only;
 mod plan;
 mod stats;
 
@@ -26,7 +29,7 @@ use std::time::Instant;
 
 pub use self::stats::{Phase, Stats};
 use crate::config::Config;
-use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig};
+use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig, Producer};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::symbols::InputFile;
@@ -111,13 +114,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     if plan.units.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
     }
-    let engine_config = EngineConfig {
-        cl_opts: config.llvm_options.clone(),
-        jobs: config.jobs.unwrap_or(0),
-        prints: config.debug_pass_manager,
-        ..EngineConfig::from_env()
-    };
-    let engine = Engine::start(&engine_config, &plan.producers)?;
+    let engine = start_engine(config, &plan.producers)?;
     stats.engine(&engine);
     phase(&mut stats, Phase::StartEngine);
 
@@ -125,6 +122,16 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     stats.compiled(&outputs);
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
+}
+
+fn start_engine(config: &Config, producers: &[Producer]) -> Result<Engine> {
+    let engine_config = EngineConfig {
+        cl_opts: config.llvm_options.clone(),
+        jobs: config.jobs.unwrap_or(0),
+        prints: config.debug_pass_manager,
+        ..EngineConfig::from_env()
+    };
+    Engine::start(&engine_config, producers)
 }
 
 fn read<'a>(input: &Input<'a>) -> Result<InputFile<'a>> {

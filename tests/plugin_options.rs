@@ -132,7 +132,7 @@ fn wrong_options_are_errors() {
             ("jobs=x", "Invalid parallelism level: x"),
             ("frobnicate", "unknown option 'frobnicate'"),
             ("-frobnicate", "Unknown command line argument '-frobnicate'"),
-            ("thinlto-index-only", "'thinlto-index-only' is not supported yet"),
+            ("cs-profile-generate", "'cs-profile-generate' is not supported yet"),
             ("sample-profile=p", "'sample-profile=p' is not supported yet"),
         ] {
             let args = format!(

@@ -5,6 +5,7 @@
 //! LTO.cpp and `sys::path::replace_path_prefix` in Path.cpp.
 
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -54,6 +55,49 @@ impl PrefixReplace {
     }
 }
 
+/// `thinlto-object-suffix-replace=old;new`: the thin link reads files without function bodies, the
+/// backends the full ones, whose names differ in their suffix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SuffixReplace {
+    /// What the names of the files in the thin link end with.
+    pub old: Vec<u8>,
+    /// What those of the backends end with instead.
+    pub new: Vec<u8>,
+}
+
+impl SuffixReplace {
+    /// Parses the option's value: all behind the first semicolon is the new suffix, as in LLVM.
+    ///
+    /// # Errors
+    /// Misuse, where it has no semicolon.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        let at = memchr::memchr(b';', value).ok_or_else(|| {
+            Error::misuse("thinlto-object-suffix-replace expects 'old;new' format")
+        })?;
+        Ok(SuffixReplace { old: value[..at].to_vec(), new: value[at + 1..].to_vec() })
+    }
+
+    /// The name by which the backends know a file of the thin link.
+    pub fn apply<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        match path.strip_suffix(&*self.old) {
+            Some(rest) if !(self.old.is_empty() && self.new.is_empty()) => {
+                Cow::Owned([rest, &self.new].concat())
+            }
+            _ => Cow::Borrowed(path),
+        }
+    }
+}
+
+/// What stands for the index of a module that has no ThinLTO summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unindexed {
+    /// An index of nothing, as llvm-lto2 writes it.
+    #[default]
+    Index,
+    /// A file of no bytes, as linkers write it: clang then compiles the module on its own.
+    NoBytes,
+}
+
 /// A path that does not begin with the old prefix stays.
 fn replace(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     match path.strip_prefix(old) {
@@ -71,6 +115,8 @@ pub struct IndexFiles {
     pub imports: bool,
     /// Whose format to write.
     pub format: Format,
+    /// What a module without a summary gets.
+    pub unindexed: Unindexed,
 }
 
 impl IndexFiles {
@@ -92,7 +138,7 @@ impl IndexFiles {
                             writer.index_file(id, self.format),
                             if self.imports { shards.imports_file(id) } else { Vec::new() },
                         ),
-                        None => (empty_index(false, self.format), Vec::new()),
+                        None => (self.unindexed(), Vec::new()),
                     };
                     self.write_one(path, &index, &imports)
                 },
@@ -101,6 +147,21 @@ impl IndexFiles {
             .collect::<Vec<Result<()>>>()
             .into_iter()
             .collect()
+    }
+
+    fn unindexed(&self) -> Vec<u8> {
+        match self.unindexed {
+            Unindexed::Index => empty_index(false, self.format),
+            Unindexed::NoBytes => Vec::new(),
+        }
+    }
+
+    /// Writes the files of a module without a ThinLTO summary, where no link has any.
+    ///
+    /// # Errors
+    /// Io, naming the module.
+    pub fn write_unindexed(&self, path: &[u8]) -> Result<()> {
+        self.write_one(path, &self.unindexed(), &[])
     }
 
     /// Writes the files of a module that takes no part in the link.
@@ -114,16 +175,25 @@ impl IndexFiles {
     fn write_one(&self, path: &[u8], index: &[u8], imports: &[u8]) -> Result<()> {
         let in_module = |e: Error| e.in_member(String::from_utf8_lossy(path));
         let target = self.prefix.index_path(path);
-        self.write_file(&target, b".thinlto.bc", index).map_err(in_module)?;
+        self.write_file(&with_suffix(&target, b".thinlto.bc"), index).map_err(in_module)?;
         if self.imports {
-            self.write_file(&target, b".imports", imports).map_err(in_module)?;
+            self.write_file(&with_suffix(&target, b".imports"), imports).map_err(in_module)?;
         }
         Ok(())
     }
 
+    /// Writes a member of an archive as a file of its own, for the backends, at
+    /// [`PrefixReplace::index_path`] of `path`.
+    ///
+    /// # Errors
+    /// Io, naming the module.
+    pub fn write_member(&self, path: &[u8], bitcode: &[u8]) -> Result<()> {
+        let target = with_suffix(&self.prefix.index_path(path), b"");
+        self.write_file(&target, bitcode).map_err(|e| e.in_member(String::from_utf8_lossy(path)))
+    }
+
     /// Writes a file; where paths change, the folder may have to be made first.
-    fn write_file(&self, target: &[u8], suffix: &[u8], bytes: &[u8]) -> Result<()> {
-        let path = with_suffix(target, suffix);
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let changes = !self.prefix.old.is_empty() || !self.prefix.new.is_empty();
         if let (true, Some(folder)) = (changes, folder)
@@ -133,7 +203,7 @@ impl IndexFiles {
                 Error::io("cannot create the folder", &e).in_file(folder.display().to_string())
             })?;
         }
-        write_atomically(&path, bytes)
+        write_atomically(path, bytes)
     }
 
     /// The text of the linked-objects file: the object of each module, in the order of the link.
@@ -189,6 +259,17 @@ mod tests {
         );
         assert!(PrefixReplace::parse(b"old").is_err());
         assert!(PrefixReplace::parse(b"a;b;c;d").is_err());
+    }
+
+    #[test]
+    fn suffixes_are_replaced_as_in_llvm() {
+        let s = SuffixReplace::parse(b".thinlink.bc;.o").unwrap();
+        assert_eq!(&*s.apply(b"a.thinlink.bc"), b"a.o");
+        assert_eq!(&*s.apply(b"a.o"), b"a.o");
+        assert_eq!(SuffixReplace::parse(b"a;b;c").unwrap().new, b"b;c");
+        assert_eq!(&*SuffixReplace::parse(b";.o").unwrap().apply(b"a"), b"a.o");
+        assert_eq!(&*SuffixReplace::default().apply(b"a"), b"a");
+        assert!(SuffixReplace::parse(b".o").is_err());
     }
 
     #[test]

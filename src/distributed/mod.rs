@@ -12,6 +12,6 @@ pub mod files;
 pub mod inputs;
 mod shards;
 
-pub use files::{IndexFiles, PrefixReplace};
+pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 pub use inputs::{Source, ThinInputs, read};
 pub use shards::{Shards, empty_index};

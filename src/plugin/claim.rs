@@ -25,6 +25,8 @@ pub struct ClaimedFile {
     pub offset: u64,
     /// How long it is, in bytes.
     pub len: usize,
+    /// The name of the source file, without its folder.
+    pub source: String,
     /// The symbols, where the linker may look at them as long as it likes.
     pub symbols: Box<[abi::Symbol]>,
     /// What else is needed of each symbol before the file is read again.
@@ -208,9 +210,22 @@ fn symbols(
         path,
         offset,
         len,
+        source: file_name(input.source_file_name()),
         symbols: symbols.into(),
         traits: traits.into(),
         _names: names,
+    }
+}
+
+/// `sys::path::filename`: what stands behind the last slash; of a path that ends in one, a dot.
+fn file_name(path: &[u8]) -> String {
+    match path {
+        [b'/'] => "/".to_owned(),
+        [.., b'/'] => ".".to_owned(),
+        _ => {
+            let name = path.rsplit(|&c| c == b'/').next().unwrap_or(&[]);
+            String::from_utf8_lossy(name).into_owned()
+        }
     }
 }
 

@@ -62,10 +62,12 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
     let names = names(plugin, &claimed)?;
     let _held = Held::hold(plugin, &claimed)?;
     let mut inputs = Vec::new();
+    let mut skipped = Vec::new();
     let mut members = MemberNames::default();
     for file in &mut claimed {
         let blame = |error| blame(error, &file.path, file.offset);
         if !linker.get_symbols(file.handle, &mut file.symbols).map_err(blame)? {
+            skipped.push(identifier(file));
             continue;
         }
         // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
@@ -80,9 +82,10 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
                 resolve(said, symbol.section, info, executable)
             })
             .collect::<Vec<_>>();
-        let identifier = identifier(file, input.source_file_name());
+        let identifier = identifier(file);
         if let Some(text) = &mut resolution_file {
-            write_resolutions(text, &identifier, &input, &resolutions);
+            let name = plugin.options.backends_name(identifier.as_bytes());
+            write_resolutions(text, &String::from_utf8_lossy(&name), &input, &resolutions);
         }
         inputs.push(Input {
             identifier,
@@ -96,7 +99,10 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
         write(&format!("{}.resolution.txt", linker.output_name), text.as_bytes())?;
     }
 
-    let outcome = session::run(&config, &inputs)?;
+    let outcome = match plugin.options.index_only() {
+        Some(job) => session::index_only::run(&config, &inputs, &skipped, job)?,
+        None => session::run(&config, &inputs)?,
+    };
     for diagnostic in &outcome.diagnostics {
         let level = match diagnostic.severity {
             Severity::Error => Level::Error,
@@ -125,12 +131,7 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
     let place = match options.output() {
         OutputKind::Nothing => {
             // ld.bfd has made its output by now, though nothing will be in it.
-            return match fs::remove_file(&linker.output_name) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::io(format_args!("cannot remove {}", linker.output_name), &e))
-                }
-                _ => Ok(()),
-            };
+            return remove_output(plugin);
         }
         OutputKind::Bitcode => Some(linker.output_name.clone()),
         OutputKind::Assembly => {
@@ -141,6 +142,10 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
             .clone()
             .or_else(|| options.save_temps.then(|| format!("{}.lto.o", linker.output_name))),
     };
+    if options.index_only().is_some() && linker.is_bfd {
+        // As above. ld.gold makes its output last, so that what is there is an older one.
+        remove_output(plugin)?;
+    }
     for output in &outcome.outputs {
         let path = match &place {
             Some(place) => {
@@ -153,7 +158,7 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
             }
             None => plugin.objects.lock().add(&output.name, &output.bytes)?,
         };
-        if options.output() == OutputKind::Objects {
+        if !options.ends_early() {
             linker.add_input_file(&path)?;
         }
     }
@@ -161,6 +166,17 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
         linker.set_extra_library_path(path)?;
     }
     Ok(())
+}
+
+/// Removes the linker's output, where there is one.
+fn remove_output(plugin: &Plugin) -> Result<()> {
+    let path = &plugin.linker.output_name;
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format_args!("cannot remove {path}"), &e))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(path: &str, bytes: &[u8]) -> Result<()> {
@@ -176,12 +192,11 @@ fn linker_name(plugin: &Plugin) -> &'static str {
 }
 
 /// LLVM's name for a claimed file: a member's has its place in the archive and its source file.
-fn identifier(file: &ClaimedFile, source: &[u8]) -> String {
-    if file.offset == 0 {
-        return file.path.clone();
+fn identifier(file: &ClaimedFile) -> String {
+    match file.offset {
+        0 => file.path.clone(),
+        offset => format!("{}.llvm.{offset}.{}", file.path, file.source),
     }
-    let source = source.rsplit(|&c| c == b'/').next().unwrap_or(&[]);
-    format!("{}.llvm.{}.{}", file.path, file.offset, String::from_utf8_lossy(source))
 }
 
 /// What the files say together, and what --wrap makes of it.

@@ -7,11 +7,14 @@
 //! goes to libLLVM's own options, as there. Some of those LLVM's plugin itself registers
 //! (`codegen::RegisterCodeGenFlags`): no libLLVM has them, so they are read here.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
+use crate::distributed::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 use crate::error::{Error, Result};
+use crate::session::index_only::IndexOnly;
 
 /// What the options said.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub struct Options {
     pub extra_library_path: Option<String>,
     /// `time-trace=`: where to leave the times of the link's phases.
     pub time_trace: Option<String>,
+    /// `thinlto-index-only`, with or without a file.
+    index_only: bool,
+    /// What the options of a distributed build say.
+    distributed: IndexOnly,
     /// `time-trace-granularity=`: the shortest phase to write down; LLVM's default is 500.
     pub time_trace_granularity: Duration,
 }
@@ -48,11 +55,6 @@ enum Unserved {
 
 /// LLVM's words, without value or up to and with the `=`.
 const UNSERVED: &[(&str, Unserved)] = &[
-    ("thinlto-index-only", Unserved::Error),
-    ("thinlto-index-only=", Unserved::Error),
-    ("thinlto-emit-imports-files", Unserved::Error),
-    ("thinlto-prefix-replace=", Unserved::Error),
-    ("thinlto-object-suffix-replace=", Unserved::Error),
     ("cache-dir=", Unserved::Warning),
     ("cache-policy=", Unserved::Nothing),
     ("lto-partitions=", Unserved::Warning),
@@ -60,7 +62,6 @@ const UNSERVED: &[(&str, Unserved)] = &[
     ("cs-profile-generate", Unserved::Error),
     ("cs-profile-path=", Unserved::Error),
     ("merge-functions", Unserved::Warning),
-    ("whole-program-visibility", Unserved::Nothing),
     ("dwo_dir=", Unserved::Error),
     ("opt-remarks-filename=", Unserved::Error),
     ("opt-remarks-passes=", Unserved::Nothing),
@@ -81,6 +82,11 @@ impl Default for Options {
             save_temps: false,
             extra_library_path: None,
             time_trace: None,
+            index_only: false,
+            distributed: IndexOnly {
+                files: IndexFiles { unindexed: Unindexed::NoBytes, ..IndexFiles::default() },
+                ..IndexOnly::default()
+            },
             time_trace_granularity: Duration::from_micros(500),
         }
     }
@@ -107,6 +113,23 @@ impl Options {
                 "jobs" => self.config.jobs = jobs(&value)?,
                 "lto-partitions" if value == "1" => {}
                 "time-trace" => self.time_trace = Some(value),
+                "thinlto-index-only" => {
+                    self.index_only = true;
+                    self.distributed.linked_objects =
+                        Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
+                }
+                "thinlto-prefix-replace" => {
+                    self.distributed.files.prefix = PrefixReplace::parse(value.as_bytes())?;
+                }
+                "thinlto-object-suffix-replace" => {
+                    self.distributed.suffix = SuffixReplace::parse(value.as_bytes())?;
+                }
+                "llvm-version" => {
+                    let major = value.parse().map_err(|_| {
+                        Error::misuse(format!("llvm-version expects a number, not '{value}'"))
+                    })?;
+                    self.distributed.llvm = Some(major);
+                }
                 "time-trace-granularity" => {
                     let micros = value.parse::<u32>().map_err(|_| {
                         Error::misuse(format!("Invalid time trace granularity: {value}"))
@@ -124,6 +147,9 @@ impl Options {
             "debug-pass-manager" => self.config.debug_pass_manager = true,
             "save-temps" => self.save_temps = true,
             "unifiedlto" => self.unified = true,
+            "thinlto-index-only" => self.index_only = true,
+            "thinlto-emit-imports-files" => self.distributed.files.imports = true,
+            "whole-program-visibility" => self.distributed.whole_program_visibility = true,
             // A module with a summary takes the thin way by itself; without `unifiedlto`, LLVM's
             // plugin uses the word only to keep files open.
             "thinlto" => self.thin = true,
@@ -235,10 +261,20 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the link only gives bitcode, assembly or nothing, after which the linker has
-    /// nothing left to do.
+    /// Whether the link only gives bitcode, assembly, indexes or nothing, after which the linker
+    /// has nothing left to do.
     pub fn ends_early(&self) -> bool {
-        self.config.output != OutputKind::Objects
+        self.config.output != OutputKind::Objects || self.index_only
+    }
+
+    /// What a distributed build is to get, where the link is for one.
+    pub fn index_only(&self) -> Option<&IndexOnly> {
+        self.index_only.then_some(&self.distributed)
+    }
+
+    /// How the backends of a distributed build call a file of this name.
+    pub fn backends_name<'p>(&self, name: &'p [u8]) -> Cow<'p, [u8]> {
+        self.distributed.suffix.apply(name)
     }
 
     /// What the link is to give.
@@ -289,6 +325,7 @@ fn no_value(name: &str, value: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn parse(options: &[&str]) -> Result<Options> {
         let mut all = Options::default();
@@ -353,6 +390,29 @@ mod tests {
     }
 
     #[test]
+    fn a_distributed_build_is_told_where_its_files_go() {
+        assert!(parse(&["thinlto", "thinlto-emit-imports-files"]).unwrap().index_only().is_none());
+        let options = parse(&[
+            "thinlto-index-only=",
+            "thinlto-prefix-replace=a/;b/",
+            "thinlto-object-suffix-replace=.bc;.o",
+        ]);
+        let options = options.unwrap();
+        assert!(options.ends_early());
+        let job = options.index_only().unwrap();
+        assert_eq!((job.linked_objects.as_deref(), job.files.imports), (None, false));
+        assert_eq!(job.files.prefix.index_path(b"a/x"), b"b/x");
+        assert_eq!(&*options.backends_name(b"x.bc"), b"x.o");
+        let options = parse(&["thinlto-index-only=list", "thinlto-emit-imports-files"]).unwrap();
+        let job = options.index_only().unwrap();
+        assert_eq!(job.linked_objects.as_deref(), Some(Path::new("list")));
+        assert!(job.files.imports);
+        assert!(cause("thinlto-prefix-replace=x").contains("expects 'old;new"));
+        assert!(cause("thinlto-object-suffix-replace=x").contains("expects 'old;new' format"));
+        assert!(cause("llvm-version=new").contains("expects a number"));
+    }
+
+    #[test]
     fn bad_values_get_llvms_words() {
         assert_eq!(cause("O7"), "Optimization level must be between 0 and 3");
         assert_eq!(cause("Os"), "Optimization level must be between 0 and 3");
@@ -364,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_says_so() {
-        for option in ["thinlto-index-only", "thinlto-index-only=x", "sample-profile=p"] {
+        for option in ["cs-profile-generate", "dwo_dir=x", "sample-profile=p"] {
             assert_eq!(cause(option), format!("the option '{option}' is not supported yet"));
         }
         let warning = Options::default().add("cache-dir=/x").unwrap();

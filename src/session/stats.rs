@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::plan::{Plan, UnitKind};
 use super::{Input, Output};
 use crate::engine::Engine;
+use crate::summary::ModuleSummaryIndex;
+use crate::thinlink::LinkPlan;
 
 /// The phases of [`super::run`], in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub enum Phase {
     Read,
     /// Resolutions, units, edits.
     Plan,
+    /// The decisions of the thin link.
+    ThinLink,
+    /// The files of a distributed build.
+    WriteIndexes,
     /// Finding libLLVM and starting the first worker.
     StartEngine,
     /// Surgery, optimization and code generation.
@@ -28,10 +34,25 @@ impl Phase {
         match self {
             Phase::Read => "read",
             Phase::Plan => "plan",
+            Phase::ThinLink => "thin_link",
+            Phase::WriteIndexes => "write_indexes",
             Phase::StartEngine => "start_engine",
             Phase::Compile => "compile",
         }
     }
+}
+
+/// What a thin link found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThinLinkStats {
+    /// Values of the combined index.
+    pub values: usize,
+    /// Those that something reaches.
+    pub live: usize,
+    /// Summaries of all modules.
+    pub summaries: usize,
+    /// Imports of all modules.
+    pub imports: usize,
 }
 
 /// What a link did.
@@ -43,7 +64,7 @@ pub struct Stats {
     pub bitcode_bytes: u64,
     /// Symbols that the linker resolved, counted in each input.
     pub symbols: usize,
-    /// Different names among them.
+    /// Different names among them; 0 where the link did not count them.
     pub names: usize,
     /// Modules merged by regular LTO.
     pub regular_modules: usize,
@@ -57,6 +78,8 @@ pub struct Stats {
     pub llvm_version: String,
     /// Why it was chosen.
     pub llvm_origin: String,
+    /// What the thin link found, where it was made.
+    pub thin_link: Option<ThinLinkStats>,
     /// Bytes of all objects.
     pub object_bytes: u64,
     /// How many objects.
@@ -84,6 +107,15 @@ impl Stats {
                 UnitKind::Thin(_) => self.thin_modules += 1,
             }
         }
+    }
+
+    pub(super) fn thin_link(&mut self, index: &ModuleSummaryIndex, plan: &LinkPlan) {
+        self.thin_link = Some(ThinLinkStats {
+            values: index.guids().len(),
+            live: plan.liveness.live_value_count(),
+            summaries: index.summary_count(),
+            imports: plan.imports.count(),
+        });
     }
 
     pub(super) fn engine(&mut self, engine: &Engine) {
@@ -135,7 +167,16 @@ impl Stats {
         field("regular_modules", self.regular_modules.to_string());
         field("thin_modules", self.thin_modules.to_string());
         field("symbols_resolved", self.symbols.to_string());
-        field("symbol_names", self.names.to_string());
+        if self.names != 0 {
+            field("symbol_names", self.names.to_string());
+        }
+        if let Some(thin) = &self.thin_link {
+            field("index_values", thin.values.to_string());
+            field("live_values", thin.live.to_string());
+            field("dead_values", thin.values.saturating_sub(thin.live).to_string());
+            field("summaries", thin.summaries.to_string());
+            field("imports", thin.imports.to_string());
+        }
         field("objects", self.objects.to_string());
         field("object_bytes", self.object_bytes.to_string());
         let phases: Vec<_> = self

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
 use crate::container::{self, FileBytes};
-use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Source, files};
+use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, files};
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
 use crate::resolution::SymbolResolution;
@@ -148,10 +148,16 @@ fn run(arguments: &Arguments) -> Result<()> {
             .enumerate()
             .map(|(number, path)| (&**path, read.thin_module(number)))
             .collect();
-        let target = IndexFiles { prefix: job.prefix.clone(), imports: job.emit_imports, format };
+        let target = IndexFiles {
+            prefix: job.prefix.clone(),
+            imports: job.emit_imports,
+            format,
+            unindexed: Unindexed::Index,
+        };
         target.write(&shards, &modules)?;
         if let Some(file) = &job.linked_objects {
-            let text = target.linked_objects(modules.iter().map(|(path, _)| *path));
+            let thin = modules.iter().filter(|(_, id)| id.is_some());
+            let text = target.linked_objects(thin.map(|(path, _)| *path));
             files::write_atomically(Path::new(OsStr::from_bytes(file)), &text)?;
         }
     }

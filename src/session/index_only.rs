@@ -1,0 +1,235 @@
+//! The link of a distributed build: indexes for backends elsewhere, in place of objects.
+//!
+//! In: what [`super::run`] takes, and where the files go. Out: those files, and the object of
+//! regular LTO where the user named a place for it. It must not know which front end asks.
+//!
+//! The contract is that of LLVM's linkers (`runLTO` of gold-plugin.cpp, `WriteIndexesThinBackend`
+//! of LTO.cpp), with one addition: a backend opens every module by the path that the index gives,
+//! and a member of an archive has none. So each member in the thin link is left as a file of its
+//! own beside its index, and the index names that file. Where no prefix is replaced, that is the
+//! very name that LLVM gives the member, so that the indexes are LLVM's too.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::plan::{self, UnitKind};
+use super::{Input, Outcome, Phase, Stats, compile, read, start_engine};
+use crate::bitcode::BitcodeFile;
+use crate::config::{Config, OutputKind};
+use crate::distributed::{self, IndexFiles, Shards, Source, SuffixReplace, files};
+use crate::engine::{Diagnostic, Producer, Severity};
+use crate::error::Result;
+use crate::resolution::SymbolResolution;
+use crate::summary::{Format, ModuleId};
+use crate::symbols::InputFile;
+use crate::symbols::irsymtab::version_and_producer;
+use crate::thinlink::{Behaviour, ThinLinkOptions};
+
+/// What to write, and where.
+#[derive(Clone, Debug, Default)]
+pub struct IndexOnly {
+    /// Where the files of each module go. The format is decided by the link.
+    pub files: IndexFiles,
+    /// How the backends' files are called.
+    pub suffix: SuffixReplace,
+    /// The file that lists the objects of the final link (`thinlto-index-only=FILE`).
+    pub linked_objects: Option<PathBuf>,
+    /// The LLVM of the backends; unset, that of the newest module.
+    pub llvm: Option<u32>,
+    /// The linker asserts that nobody outside of the link derives from its classes.
+    pub whole_program_visibility: bool,
+}
+
+/// An input and its names.
+struct Named<'i, 'a> {
+    input: &'i Input<'a>,
+    /// LLVM's name: the names of what is written for the module begin with it.
+    name: Cow<'i, [u8]>,
+    /// The path by which backends open the module.
+    path: Cow<'i, [u8]>,
+    /// A member of an archive that must be written to be opened.
+    member: bool,
+}
+
+impl<'i, 'a> Named<'i, 'a> {
+    fn new(input: &'i Input<'a>, job: &IndexOnly) -> Self {
+        let own = input.identifier.as_bytes();
+        let name = job.suffix.apply(own);
+        // What goes by another name in the backends is somewhere else already.
+        let member = input.member.is_some() && *name == *own;
+        let path = match member {
+            true => Cow::Owned(job.files.prefix.index_path(&name)),
+            false => name.clone(),
+        };
+        Named { input, name, path, member }
+    }
+}
+
+impl<'a> Source for Named<'_, 'a> {
+    type Bytes = &'a [u8];
+
+    fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    fn bytes(&self) -> Result<&'a [u8]> {
+        Ok(self.input.bitcode)
+    }
+
+    fn resolve(&self, _file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+        Ok(self.input.resolutions.clone())
+    }
+}
+
+/// Links. `skipped` are LLVM's names of the files that the linker offered and does not use: they
+/// get an index that tells the backend to do nothing.
+///
+/// # Errors
+/// The first in the order of the inputs; or where a file cannot be written.
+pub fn run(
+    config: &Config,
+    inputs: &[Input<'_>],
+    skipped: &[String],
+    job: &IndexOnly,
+) -> Result<Outcome> {
+    let mut stats = Stats::start(inputs);
+    let mut clock = Instant::now();
+    let mut phase = |stats: &mut Stats, phase: Phase| {
+        stats.phases.push((phase, clock.elapsed()));
+        clock = Instant::now();
+    };
+    let producers = producers(inputs)?;
+    stats.producers = producers.iter().map(ToString::to_string).collect();
+    let newest = producers.iter().filter_map(Producer::major).max();
+    let llvm = job.llvm.or(newest).unwrap_or(Behaviour::LLVM_22.llvm);
+    let mut options = ThinLinkOptions {
+        behaviour: Behaviour::of_llvm(llvm),
+        import: config.opt_level > 0,
+        whole_program_visibility: job.whole_program_visibility,
+        ..ThinLinkOptions::default()
+    };
+    let mut llvm_options = Vec::new();
+    for option in &config.llvm_options {
+        if !options.take(option.trim_start_matches('-'))? {
+            llvm_options.push(option.clone());
+        }
+    }
+    let config = Config { llvm_options, ..config.clone() };
+    let mut engine = None;
+    // What we do not know must be libLLVM's.
+    if !config.llvm_options.is_empty() {
+        engine = Some(start_engine(&config, &producers)?);
+        phase(&mut stats, Phase::StartEngine);
+    }
+    let mut target = job.files.clone();
+    target.format = match options.behaviour.llvm {
+        19 => Format::Llvm19,
+        _ => Format::Llvm22,
+    };
+
+    let named: Vec<Named<'_, '_>> = inputs.iter().map(|input| Named::new(input, job)).collect();
+    let mut diagnostics = Vec::new();
+    let mut linked = Vec::new();
+    let read_inputs = match config.unified_regular {
+        true => None,
+        false => Some(distributed::read(&named, &options.behaviour)?),
+    };
+    phase(&mut stats, Phase::Read);
+    let thin = |number| read_inputs.as_ref().and_then(|inputs| inputs.thin_module(number));
+    let modules: Vec<(&Named<'_, '_>, Option<ModuleId>)> =
+        named.iter().enumerate().map(|(number, named)| (named, thin(number))).collect();
+    stats.thin_modules = modules.iter().filter(|(_, id)| id.is_some()).count();
+    stats.regular_modules = modules.len() - stats.thin_modules;
+    if stats.regular_modules != 0 && !gives_regular_object(&config) {
+        diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            module: String::new(),
+            text: format!(
+                "{} of the files have no ThinLTO summary; obj-path= says where to leave their \
+                 object",
+                stats.regular_modules
+            ),
+        });
+    }
+    let members = || modules.par_iter().filter(|(named, id)| named.member && id.is_some());
+    members().try_for_each(|(named, _)| target.write_member(&named.name, named.input.bitcode))?;
+    if let (Some(read_inputs), true) = (&read_inputs, stats.thin_modules != 0) {
+        let plan = read_inputs.plan(&options)?;
+        stats.thin_link(&read_inputs.index, &plan);
+        phase(&mut stats, Phase::ThinLink);
+        let shards = Shards::new(&read_inputs.index, &plan);
+        if let Some(prefix) = &config.save_temps {
+            let index = shards.combined_index_before_linkage(target.format);
+            files::write_atomically(&PathBuf::from(format!("{prefix}index.bc")), &index)?;
+        }
+        let names: Vec<(&[u8], Option<ModuleId>)> =
+            modules.iter().map(|(named, id)| (&*named.name, *id)).collect();
+        target.write(&shards, &names)?;
+        let thin = names.iter().filter(|(_, id)| id.is_some());
+        linked = target.linked_objects(thin.map(|(name, _)| *name));
+    } else {
+        modules.par_iter().try_for_each(|(named, _)| target.write_unindexed(&named.name))?;
+    }
+    skipped
+        .par_iter()
+        .try_for_each(|name| target.write_skipped(&job.suffix.apply(name.as_bytes())))?;
+    if let Some(path) = &job.linked_objects {
+        files::write_atomically(path, &linked)?;
+    }
+    phase(&mut stats, Phase::WriteIndexes);
+
+    let mut outputs = Vec::new();
+    if gives_regular_object(&config) {
+        let files =
+            inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
+        let mut plan = plan::plan(&config, inputs, &files)?;
+        plan.units.retain(|unit| matches!(unit.kind, UnitKind::Regular { .. }));
+        let engine = match engine {
+            Some(engine) => engine,
+            None => start_engine(&config, &producers)?,
+        };
+        stats.engine(&engine);
+        phase(&mut stats, Phase::StartEngine);
+        let (objects, said) = compile::compile(&config, &engine, inputs, &plan)?;
+        stats.compiled(&objects);
+        outputs = objects;
+        diagnostics.extend(said);
+        phase(&mut stats, Phase::Compile);
+    }
+    Ok(Outcome { outputs, diagnostics, stats })
+}
+
+/// Whether the user named a place for what regular LTO gives.
+fn gives_regular_object(config: &Config) -> bool {
+    config.always_emit_regular_lto_object
+        || config.save_temps.is_some()
+        || config.output != OutputKind::Objects
+}
+
+/// Who wrote the modules, each once. Files made for the thin link alone do not say; their symbol
+/// table does ("19.1.7").
+fn producers(inputs: &[Input<'_>]) -> Result<Vec<Producer>> {
+    let mut producers = Vec::new();
+    for input in inputs {
+        let blame = |e| input.blame(e);
+        let file = BitcodeFile::read(input.bitcode).map_err(blame)?;
+        let of_table = file.symtab.and_then(|b| version_and_producer(b, file.symtab_strtab));
+        for module in &file.modules {
+            let mut text = module.identification().map_err(blame)?.producer;
+            if let (true, Some((_, producer))) = (text.is_empty(), of_table) {
+                text = producer.to_vec();
+                if text.first().is_some_and(u8::is_ascii_digit) {
+                    text.splice(..0, *b"LLVM");
+                }
+            }
+            let producer = Producer::parse(&String::from_utf8_lossy(&text));
+            if !producers.contains(&producer) {
+                producers.push(producer);
+            }
+        }
+    }
+    Ok(producers)
+}
