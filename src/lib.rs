@@ -17,6 +17,7 @@
 //! | [`surgery`] | bitcode with other linkages and fewer bodies |
 //! | [`cgdata`] | codegen data of a whole program, for a second round of code generation |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
+//! | [`cache`] | objects of earlier links |
 //!
 //! [`registry`] keeps what the handles of the C interfaces stand for.
 //!
@@ -37,6 +38,9 @@ pub mod bitcode;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitstream;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
+pub mod cache;
 pub mod capi;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
@@ -53,6 +57,7 @@ pub mod plugin;
 pub mod registry;
 pub mod regular;
 pub mod resolution;
+pub mod schedule;
 pub mod session;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]

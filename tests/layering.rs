@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["surgery"],
     &["cgdata"],
     &["engine"],
-    &["cache"],
+    &["cache", "schedule"],
     &["session", "regular"],
     &["registry"],
     &["capi", "plugin", "tools"],

@@ -12,6 +12,7 @@
 mod constants;
 mod file;
 mod global;
+mod inline_asm;
 mod metadata;
 mod module;
 mod module_flags;

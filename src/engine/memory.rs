@@ -18,6 +18,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::container::FileBytes;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::fs::File;
@@ -37,6 +38,8 @@ pub struct Bytes(Inner);
 
 enum Inner {
     Owned(Vec<u8>),
+    /// A file, of a cache.
+    File(FileBytes),
     /// A private read-only mapping of `len` > 0 bytes that this value unmaps.
     Mapped {
         start: NonNull<u8>,
@@ -56,6 +59,7 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Inner::Owned(bytes) => bytes,
+            Inner::File(bytes) => bytes,
             // SAFETY: `start` and `len` are those of a live mapping made by `map`, whose file is
             // sealed against shrinking and writing.
             Inner::Mapped { start, len } => unsafe {
@@ -83,6 +87,12 @@ impl AsRef<[u8]> for Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         Bytes(Inner::Owned(bytes))
+    }
+}
+
+impl From<FileBytes> for Bytes {
+    fn from(bytes: FileBytes) -> Self {
+        Bytes(Inner::File(bytes))
     }
 }
 

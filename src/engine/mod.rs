@@ -11,6 +11,7 @@
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   diagnostics, clopt: what LLVM says, and is told
+//! identity  which build of all this it is, for caches
 //! ```
 //!
 //! One [`Engine`] serves one link. [`Engine::lease`] gives exclusive use of one machine, whose
@@ -24,6 +25,7 @@ mod api;
 mod clopt;
 mod diagnostics;
 mod edit;
+mod identity;
 mod locate;
 mod machine;
 mod memory;
@@ -39,6 +41,7 @@ mod worker;
 use std::path::PathBuf;
 
 pub use crate::ir::{Linkage, Visibility};
+pub use identity::identity;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::Bytes;
 pub use pool::{Engine, Lease};

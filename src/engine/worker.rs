@@ -264,7 +264,7 @@ fn read_all(file: &File) -> Vec<u8> {
 }
 
 /// The worker program; `None` where there is none and none was named.
-fn worker_program(config: &EngineConfig) -> Result<Option<PathBuf>> {
+pub(super) fn worker_program(config: &EngineConfig) -> Result<Option<PathBuf>> {
     if let Some(named) = &config.worker {
         return match named.is_file() {
             true => Ok(Some(named.clone())),
