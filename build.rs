@@ -22,6 +22,8 @@ const THINLTO_FILE_SOURCES: &[&str] = &[
     "src/thinlto_file/summaries.rs",
     "src/thinlto_file/profile.rs",
     "src/thinlto_file/types_of_program.rs",
+    "src/thinlto_file/link_types.rs",
+    "src/thinlto_file/link.rs",
 ];
 
 fn main() {

@@ -54,6 +54,8 @@ pub enum Kind {
     Disassembler = 5,
     /// An index of the ThinLTO file API.
     ThinIndex = 6,
+    /// A thin link of the ThinLTO file API.
+    ThinLink = 7,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Input => "an input file",
             Kind::Disassembler => "a disassembler",
             Kind::ThinIndex => "a ThinLTO index",
+            Kind::ThinLink => "a thin link",
         }
     }
 
@@ -77,6 +80,7 @@ impl Kind {
             Kind::Input,
             Kind::Disassembler,
             Kind::ThinIndex,
+            Kind::ThinLink,
         ]
         .into_iter()
         .find(|kind| *kind as usize == code)

@@ -426,3 +426,61 @@ fn the_thinlto_file_api() {
     let program = build("thinlto_file.c", &include(), "thinlto_file");
     run(on_ours(&program).args([&module, &plain, &other, &folder]));
 }
+
+#[test]
+fn the_thin_link_of_the_thinlto_file_api() {
+    let folder = scratch().join("thinlto_link.d");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let thin = ["-flto=thin", "-O2"];
+    let program = bitcode("program.c", "thinlto_link.d/program.bc", &thin);
+    let library = bitcode("library.c", "thinlto_link.d/library.bc", &thin);
+    let regular = bitcode("library.c", "thinlto_link.d/regular.bc", &[]);
+    let test = build("thinlto_link.c", &include(), "thinlto_link");
+    let written = |out: &str, module: &Path, suffix: &str| {
+        std::fs::read(format!("{}/{}{suffix}", text(&folder.join(out)), text(module)))
+    };
+
+    // The same files and resolutions through LLVM's program.
+    let out = folder.join("out");
+    std::fs::create_dir_all(&out).unwrap();
+    let said = run(on_ours(&test).arg(&out).args([&program, &library])).stdout;
+    let resolutions = folder.join("resolutions");
+    std::fs::write(&resolutions, said).unwrap();
+    let lto2 = format!("llvm-lto2-{}", clang().1);
+    let indexes = ["-thinlto-distributed-indexes", "-thinlto-emit-imports"];
+    run(Command::new(lto2)
+        .args(["run", &format!("@{}", text(&resolutions)), "-o", text(&folder.join("lto"))])
+        .args(indexes)
+        .args(["-import-instr-limit=50", text(&program), text(&library)]));
+    for module in [&program, &library] {
+        for suffix in [".thinlto.bc", ".imports"] {
+            let llvm = std::fs::read(format!("{}{suffix}", text(module))).unwrap();
+            assert!(written("out", module, suffix).unwrap() == llvm, "{module:?}{suffix}");
+        }
+    }
+    let list = std::fs::read_to_string(out.join("list")).unwrap();
+    assert_eq!(list, format!("native/{}\nnative/{}\n", text(&program), text(&library)));
+    let skipped = std::fs::read(out.join("unused.o.thinlto.bc")).unwrap();
+    assert!(skipped.starts_with(b"BC\xc0\xde"), "an index that says to skip");
+
+    // With a member of an archive, and a module without a summary.
+    let archive = folder.join("libx.a");
+    let mut bytes = b"!<arch>\nlibrary.bc/     0           0     0     644     ".to_vec();
+    let member = std::fs::read(&library).unwrap();
+    bytes.extend(format!("{:<10}`\n", member.len()).bytes());
+    assert_eq!(bytes.len(), 68);
+    bytes.extend(&member);
+    std::fs::write(&archive, bytes).unwrap();
+    let out = folder.join("with-archive");
+    std::fs::create_dir_all(&out).unwrap();
+    let place = format!("{}@68", text(&archive));
+    run(on_ours(&test).arg(&out).arg(&program).arg(place).arg(&regular));
+    let name = folder.join("libx.a.llvm.68.library.c");
+    assert!(written("with-archive", &name, "").unwrap() == member);
+    assert!(!written("with-archive", &name, ".thinlto.bc").unwrap().is_empty());
+    assert!(written("with-archive", &regular, ".thinlto.bc").unwrap().is_empty());
+    assert!(std::fs::read(out.join("regular.o")).unwrap().starts_with(b"\x7fELF"));
+    let list = std::fs::read_to_string(out.join("list")).unwrap();
+    assert_eq!(list, format!("native/{}\nnative/{}\n", text(&program), text(&name)));
+}

@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::output::write_atomically;
 use super::shards::{Shards, empty_index};
 use crate::error::{Error, Result};
 use crate::summary::{Format, ModuleId};
@@ -104,6 +104,18 @@ fn replace(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
         Some(rest) => [new, rest].concat(),
         None => path.to_vec(),
     }
+}
+
+/// LLVM's name for the member of an archive that starts at `offset` bytes: with the name of its
+/// source file, of which only what stands behind the last slash counts (`claim_file_hook` of
+/// gold-plugin.cpp, `sys::path::filename`).
+pub fn member_name(archive: &str, offset: u64, source: &[u8]) -> String {
+    let source: &[u8] = match source {
+        b"/" => b"/",
+        [.., b'/'] => b".",
+        _ => source.rsplit(|&c| c == b'/').next().unwrap_or(&[]),
+    };
+    format!("{archive}.llvm.{offset}.{}", String::from_utf8_lossy(source))
 }
 
 /// Where the files of a distributed build go.
@@ -221,27 +233,6 @@ fn with_suffix(path: &[u8], suffix: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&[path, suffix].concat()))
 }
 
-/// Tells the temporary files of this process apart.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-/// Writes a file beside its place and moves it there, so that no reader sees half of it and a
-/// fault leaves what was there before.
-///
-/// # Errors
-/// Io, naming the file.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".tmp{}-{number}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
-        // Whether or not it came to be: a fault to remove it tells the user nothing more.
-        let _ = fs::remove_file(&temporary);
-        Error::io("cannot write", &e).in_file(path.display().to_string())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +253,14 @@ mod tests {
     }
 
     #[test]
+    fn members_go_by_llvms_names() {
+        assert_eq!(member_name("lib/x.a", 68, b"/src/a.c"), "lib/x.a.llvm.68.a.c");
+        assert_eq!(member_name("x.a", 68, b"a.c"), "x.a.llvm.68.a.c");
+        assert_eq!(member_name("x.a", 68, b"src/"), "x.a.llvm.68..");
+        assert_eq!(member_name("x.a", 68, b""), "x.a.llvm.68.");
+    }
+
+    #[test]
     fn suffixes_are_replaced_as_in_llvm() {
         let s = SuffixReplace::parse(b".thinlink.bc;.o").unwrap();
         assert_eq!(&*s.apply(b"a.thinlink.bc"), b"a.o");
@@ -270,21 +269,5 @@ mod tests {
         assert_eq!(&*SuffixReplace::parse(b";.o").unwrap().apply(b"a"), b"a.o");
         assert_eq!(&*SuffixReplace::default().apply(b"a"), b"a");
         assert!(SuffixReplace::parse(b".o").is_err());
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_written_leaves_nothing() {
-        let folder = std::env::temp_dir().join(format!("liblto-files-{}", std::process::id()));
-        fs::create_dir_all(folder.join("taken")).unwrap();
-        let error = write_atomically(&folder.join("taken"), b"x").unwrap_err();
-        assert!(error.to_string().contains("taken"), "{error}");
-        write_atomically(&folder.join("a"), b"1").unwrap();
-        write_atomically(&folder.join("a"), b"2").unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["a", "taken"]);
-        assert_eq!(fs::read(folder.join("a")).unwrap(), b"2");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -3,15 +3,17 @@
 //! In: the inputs of a link with what the linker said of their symbols ([`inputs`]), a
 //! [`crate::thinlink::LinkPlan`]. Out: for each module the bytes of its distributed index
 //! (`.thinlto.bc`) and of its list of source modules (`.imports`), and the files themselves
-//! ([`files`]). It must not know which linker or tool asked.
+//! ([`files`]), each complete or not there (`output`). It must not know which linker or tool asked.
 //!
 //! The contract is `WriteIndexesThinBackend` of LLVM's LTO.cpp; clang reads the result with
 //! `-fthinlto-index=`.
 
 pub mod files;
 pub mod inputs;
+mod output;
 mod shards;
 
-pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
+pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed, member_name};
 pub use inputs::{Source, ThinInputs, read};
+pub use output::write_atomically;
 pub use shards::{Shards, empty_index};

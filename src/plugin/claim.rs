@@ -11,6 +11,7 @@ use std::path::Path;
 use super::abi::{self, def, section_kind, symbol_type, visibility};
 use super::linker::{Handle, Linker, text};
 use crate::container::{self, Carrier, FileBytes, FileKind};
+use crate::distributed::member_name;
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
 use crate::symbols::{InputFile, Symbol};
@@ -25,8 +26,8 @@ pub struct ClaimedFile {
     pub offset: u64,
     /// How long it is, in bytes.
     pub len: usize,
-    /// The name of the source file, without its folder.
-    pub source: String,
+    /// LLVM's name for it: a member's has its place in the archive and its source file.
+    pub identifier: String,
     /// The symbols, where the linker may look at them as long as it likes.
     pub symbols: Box<[abi::Symbol]>,
     /// What else is needed of each symbol before the file is read again.
@@ -205,27 +206,19 @@ fn symbols(
             default_visibility: symbol.visibility() == Visibility::Default,
         });
     }
+    let identifier = match offset {
+        0 => path.clone(),
+        offset => member_name(&path, offset, input.source_file_name()),
+    };
     ClaimedFile {
         handle,
         path,
         offset,
         len,
-        source: file_name(input.source_file_name()),
+        identifier,
         symbols: symbols.into(),
         traits: traits.into(),
         _names: names,
-    }
-}
-
-/// `sys::path::filename`: what stands behind the last slash; of a path that ends in one, a dot.
-fn file_name(path: &[u8]) -> String {
-    match path {
-        [b'/'] => "/".to_owned(),
-        [.., b'/'] => ".".to_owned(),
-        _ => {
-            let name = path.rsplit(|&c| c == b'/').next().unwrap_or(&[]);
-            String::from_utf8_lossy(name).into_owned()
-        }
     }
 }
 

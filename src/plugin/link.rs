@@ -67,7 +67,7 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
     for file in &mut claimed {
         let blame = |error| blame(error, &file.path, file.offset);
         if !linker.get_symbols(file.handle, &mut file.symbols).map_err(blame)? {
-            skipped.push(identifier(file));
+            skipped.push(file.identifier.clone());
             continue;
         }
         // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
@@ -82,7 +82,7 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
                 resolve(said, symbol.section, info, executable)
             })
             .collect::<Vec<_>>();
-        let identifier = identifier(file);
+        let identifier = file.identifier.clone();
         if let Some(text) = &mut resolution_file {
             let name = plugin.options.backends_name(identifier.as_bytes());
             write_resolutions(text, &String::from_utf8_lossy(&name), &input, &resolutions);
@@ -188,14 +188,6 @@ fn linker_name(plugin: &Plugin) -> &'static str {
         (true, _) => "ld.bfd",
         (_, true) => "ld.gold",
         _ => "other",
-    }
-}
-
-/// LLVM's name for a claimed file: a member's has its place in the archive and its source file.
-fn identifier(file: &ClaimedFile) -> String {
-    match file.offset {
-        0 => file.path.clone(),
-        offset => format!("{}.llvm.{offset}.{}", file.path, file.source),
     }
 }
 

@@ -19,14 +19,17 @@ use super::plan::{self, UnitKind};
 use super::{Input, Outcome, Phase, Stats, compile, read, start_engine};
 use crate::bitcode::BitcodeFile;
 use crate::config::{Config, OutputKind};
-use crate::distributed::{self, IndexFiles, Shards, Source, SuffixReplace, files};
+use crate::distributed::{
+    self, IndexFiles, Shards, Source, SuffixReplace, ThinInputs, write_atomically,
+};
 use crate::engine::{Diagnostic, Producer, Severity};
 use crate::error::Result;
 use crate::resolution::SymbolResolution;
 use crate::summary::{Format, ModuleId};
 use crate::symbols::InputFile;
 use crate::symbols::irsymtab::version_and_producer;
-use crate::thinlink::{Behaviour, ThinLinkOptions};
+use crate::symbols::triple::{ObjectFormat, Triple};
+use crate::thinlink::{Behaviour, ThinLinkOptions, VisibilityScheme};
 
 /// What to write, and where.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,9 @@ pub struct IndexOnly {
     pub linked_objects: Option<PathBuf>,
     /// The LLVM of the backends; unset, that of the newest module.
     pub llvm: Option<u32>,
+    /// Whether visibility in ELF is the most constraining of all definitions, as for lld and
+    /// llvm-lto2; LLVM's gold plugin takes that of the prevailing one.
+    pub elf_visibility: bool,
     /// The linker asserts that nobody outside of the link derives from its classes.
     pub whole_program_visibility: bool,
 }
@@ -137,6 +143,11 @@ pub fn run(
         true => None,
         false => Some(distributed::read(&named, &options.behaviour)?),
     };
+    let is_elf =
+        |inputs: &ThinInputs| Triple::parse(&inputs.target_triple).format == ObjectFormat::Elf;
+    if job.elf_visibility && read_inputs.as_ref().is_some_and(is_elf) {
+        options.visibility_scheme = VisibilityScheme::Elf;
+    }
     phase(&mut stats, Phase::Read);
     let thin = |number| read_inputs.as_ref().and_then(|inputs| inputs.thin_module(number));
     let modules: Vec<(&Named<'_, '_>, Option<ModuleId>)> =
@@ -163,7 +174,7 @@ pub fn run(
         let shards = Shards::new(&read_inputs.index, &plan);
         if let Some(prefix) = &config.save_temps {
             let index = shards.combined_index_before_linkage(target.format);
-            files::write_atomically(&PathBuf::from(format!("{prefix}index.bc")), &index)?;
+            write_atomically(&PathBuf::from(format!("{prefix}index.bc")), &index)?;
         }
         let names: Vec<(&[u8], Option<ModuleId>)> =
             modules.iter().map(|(named, id)| (&*named.name, *id)).collect();
@@ -177,7 +188,7 @@ pub fn run(
         .par_iter()
         .try_for_each(|name| target.write_skipped(&job.suffix.apply(name.as_bytes())))?;
     if let Some(path) = &job.linked_objects {
-        files::write_atomically(path, &linked)?;
+        write_atomically(path, &linked)?;
     }
     phase(&mut stats, Phase::WriteIndexes);
 

@@ -7,12 +7,12 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use super::index_object::{INDEXES, ThinIndex};
-use super::output::write_atomically;
 use super::types::{lto_thinlto_write_options_t, thin_lto_t};
 use crate::capi::arguments::{self, bytes, string, text};
 use crate::capi::boundary::boundary;
 use crate::capi::types::lto_bool_t;
 use crate::container::FileBytes;
+use crate::distributed::write_atomically;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{Format, ModuleId, WriteOptions, has_summary, write_module_index};

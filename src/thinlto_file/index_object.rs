@@ -12,8 +12,8 @@ use std::ffi::{CString, c_char};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::output::write_atomically;
 use crate::container::{FileBytes, wrap_in_object};
+use crate::distributed::write_atomically;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::registry::{Kind, Registry};

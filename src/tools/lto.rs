@@ -13,7 +13,7 @@ use std::path::Path;
 use super::command_line::{Argument, Arguments, Parser, Word};
 use super::lto2::other_option;
 use crate::container::FileBytes;
-use crate::distributed::{PrefixReplace, Shards, files, inputs};
+use crate::distributed::{PrefixReplace, Shards, inputs, write_atomically};
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{
@@ -153,7 +153,7 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
     let index = read_and_combine(&opened, &ReadOptions::THIN_LINK)?;
     if action == Action::ThinLink {
         let options = WriteOptions { format: job.format(), function_table: false };
-        return files::write_atomically(path(output), &index.to_bitcode(&options));
+        return write_atomically(path(output), &index.to_bitcode(&options));
     }
     let facts = Facts::from_preserved(&index, &[]);
     let indirect = IndirectCalls::find(&index, &facts, &job.options);
@@ -164,7 +164,7 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
         &WriteOptions { format: job.format(), function_table: false },
     );
     let output = [output, &b".thinlto.bc"[..]].concat();
-    files::write_atomically(path(&output), &bytes)
+    write_atomically(path(&output), &bytes)
 }
 
 fn backends(job: &Job<'_>, action: Action) -> Result<()> {
@@ -213,7 +213,7 @@ fn backend(
         std::fs::create_dir_all(folder)
             .map_err(|e| Error::io(format!("cannot create {}", folder.display()), &e))?;
     }
-    files::write_atomically(path(&output), &content)?;
+    write_atomically(path(&output), &content)?;
     keep(index, &plan);
     Ok(())
 }

@@ -13,7 +13,9 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
 use crate::container::{self, FileBytes};
-use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, files};
+use crate::distributed::{
+    self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, write_atomically,
+};
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
 use crate::resolution::SymbolResolution;
@@ -132,14 +134,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         if options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 };
     if let (true, Some(output)) = (job.save_index, &job.output) {
         let path = [output, &b".index.bc"[..]].concat();
-        files::write_atomically(
+        write_atomically(
             Path::new(OsStr::from_bytes(&path)),
             &shards.combined_index_before_linkage(format),
         )?;
     }
     if let (true, Some(output)) = (job.save_resolutions, &job.output) {
         let path = [output, &b".resolution.txt"[..]].concat();
-        files::write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs))?;
+        write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs))?;
     }
     if job.distributed_indexes {
         let modules: Vec<(&[u8], Option<ModuleId>)> = job
@@ -158,12 +160,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         if let Some(file) = &job.linked_objects {
             let thin = modules.iter().filter(|(_, id)| id.is_some());
             let text = target.linked_objects(thin.map(|(path, _)| *path));
-            files::write_atomically(Path::new(OsStr::from_bytes(file)), &text)?;
+            write_atomically(Path::new(OsStr::from_bytes(file)), &text)?;
         }
     }
     if let Some(file) = &job.stats_file {
         let text = stats(&plan, read.index.guids().len());
-        files::write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
+        write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
     }
     Ok(())
 }
