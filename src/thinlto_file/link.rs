@@ -125,24 +125,8 @@ pub unsafe extern "C" fn lto_thinlto_link_set_resolution(
     symbol: usize,
     resolution: u32,
 ) -> lto_bool_t {
-    use lto_thinlto_resolution_t as Bit;
     boundary("lto_thinlto_link_set_resolution", true, || {
-        let mut left = resolution;
-        let mut take = |bit: Bit| {
-            let on = left & bit as u32 != 0;
-            left &= !(bit as u32);
-            on
-        };
-        let said = SymbolResolution {
-            prevailing: take(Bit::LTO_THINLTO_PREVAILING),
-            final_definition_in_linkage_unit: take(Bit::LTO_THINLTO_FINAL_DEFINITION),
-            visible_to_regular_obj: take(Bit::LTO_THINLTO_VISIBLE_TO_REGULAR_OBJ),
-            export_dynamic: take(Bit::LTO_THINLTO_EXPORT_DYNAMIC),
-            linker_redefined: take(Bit::LTO_THINLTO_LINKER_REDEFINED),
-        };
-        if left != 0 {
-            return Err(Error::misuse(format!("unknown bits in the resolution {resolution:#x}")));
-        }
+        let said = resolution_of(resolution)?;
         LINKS.with(link.addr(), |link| {
             link.symbol(input, symbol, |_, resolution| {
                 *resolution = said;
@@ -186,6 +170,28 @@ unsafe fn add(
         unsafe { store(num_symbols, count, "num_symbols") }?;
     }
     Ok(false)
+}
+
+/// The resolution of or-ed bits.
+fn resolution_of(bits: u32) -> Result<SymbolResolution> {
+    use lto_thinlto_resolution_t as Bit;
+    let mut left = bits;
+    let mut take = |bit: Bit| {
+        let on = left & bit as u32 != 0;
+        left &= !(bit as u32);
+        on
+    };
+    let said = SymbolResolution {
+        prevailing: take(Bit::LTO_THINLTO_PREVAILING),
+        final_definition_in_linkage_unit: take(Bit::LTO_THINLTO_FINAL_DEFINITION),
+        visible_to_regular_obj: take(Bit::LTO_THINLTO_VISIBLE_TO_REGULAR_OBJ),
+        export_dynamic: take(Bit::LTO_THINLTO_EXPORT_DYNAMIC),
+        linker_redefined: take(Bit::LTO_THINLTO_LINKER_REDEFINED),
+    };
+    match left {
+        0 => Ok(said),
+        _ => Err(Error::misuse(format!("unknown bits in the resolution {bits:#x}"))),
+    }
 }
 
 /// What a caller's options say.
