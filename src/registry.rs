@@ -8,8 +8,10 @@
 //! be the one the slot has now (it grows with each disposal, so a token never comes to life
 //! again), the kind tells a module from a code generator, and the mark is odd, which no pointer to
 //! an object of C is. Slots live in chunks that are never moved or freed, so finding one takes no
-//! lock; a slot has a reader-writer lock of its own, taken without contention in a few
-//! nanoseconds, which makes a disposal wait for the calls that still use the object.
+//! lock; a slot has a reader-writer lock of its own, which makes a disposal wait for the calls that
+//! still use the object. A process of one thread, as most of those are that ask for thousands of
+//! names one by one, has nobody to be kept out, and a call that only looks is then counted without
+//! an atomic operation: taking and leaving the lock would be most of what it costs.
 //!
 //! The first chunk is part of the static itself and the free list runs through the slots, so a
 //! process that loads and unloads the library, and disposes of what it made, leaves nothing
@@ -18,7 +20,12 @@
 //!
 //! This module knows nothing of what it keeps.
 
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+#![allow(unsafe_code)] // a slot's lock is not taken where there is but one thread
+
+use std::cell::UnsafeCell;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Error, Result};
 
@@ -34,6 +41,8 @@ const SLOT_BITS: u32 = if usize::BITS == 64 { 26 } else { 14 };
 const GENERATION_BITS: u32 = usize::BITS - MARK_BITS - KIND_BITS - SLOT_BITS;
 const MAX_GENERATION: u32 = ((1_u64 << GENERATION_BITS) - 1) as u32;
 const MAX_SLOTS: usize = 1 << SLOT_BITS;
+/// The bits that are the same in all tokens of a kind.
+const FIXED_BITS: usize = !(usize::MAX << MARK_BITS) | usize::MAX << (usize::BITS - KIND_BITS);
 /// No slot; others are 1 + their index. An empty registry is all zero bytes, so that the statics
 /// take no room in the library's file.
 const NONE: u32 = 0;
@@ -107,16 +116,24 @@ impl Token {
         if value & ((1 << MARK_BITS) - 1) != MARK {
             return None;
         }
-        Some(Token {
-            kind: Kind::from_code(value >> (usize::BITS - KIND_BITS))?,
-            generation: (value >> (MARK_BITS + SLOT_BITS)) as u32 & MAX_GENERATION,
-            slot: (value >> MARK_BITS) & (MAX_SLOTS - 1),
-        })
+        let kind = Kind::from_code(value >> (usize::BITS - KIND_BITS))?;
+        let (generation, slot) = Self::parts(value);
+        Some(Token { kind, generation, slot })
+    }
+
+    /// Generation and slot, whatever the rest is.
+    fn parts(value: usize) -> (u32, usize) {
+        let generation = (value >> (MARK_BITS + SLOT_BITS)) as u32 & MAX_GENERATION;
+        (generation, (value >> MARK_BITS) & (MAX_SLOTS - 1))
     }
 }
 
 struct Slot<T> {
-    state: RwLock<State<T>>,
+    lock: RwLock<()>,
+    /// How many calls look at the state without having taken the lock: of one thread, which may
+    /// nest them, and only from while there was no other.
+    unlocked: AtomicU32,
+    state: UnsafeCell<State<T>>,
 }
 
 struct State<T> {
@@ -127,10 +144,101 @@ struct State<T> {
     value: Option<Box<T>>,
 }
 
+// SAFETY: the state is only reached through `read` and `write`, which keep readers and writers of
+// different threads apart as a lock does; so it asks of T what a lock asks.
+unsafe impl<T: Send + Sync> Sync for Slot<T> {}
+
 impl<T> Slot<T> {
     const fn new() -> Self {
-        Slot { state: RwLock::new(State { generation: 0, next_free: NONE, value: None }) }
+        Slot {
+            lock: RwLock::new(()),
+            unlocked: AtomicU32::new(0),
+            state: UnsafeCell::new(State { generation: 0, next_free: NONE, value: None }),
+        }
     }
+
+    #[inline(always)]
+    fn read(&self) -> Reading<'_, T> {
+        let hold = if is_single_threaded() {
+            // Nobody else is there to count at the same time.
+            self.unlocked.store(self.unlocked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            Hold::Count(&self.unlocked)
+        } else {
+            Hold::Lock { _guard: self.lock.read().unwrap_or_else(PoisonError::into_inner) }
+        };
+        // SAFETY: `write` gives nobody a mutable reference while the lock is held or the count is
+        // not zero, and both last as long as this reference.
+        Reading { state: unsafe { &*self.state.get() }, _hold: hold }
+    }
+
+    fn write(&self) -> Writing<'_, T> {
+        let guard = self.lock.write().unwrap_or_else(PoisonError::into_inner);
+        // A call that began in the only thread may have started this one, and not be over yet.
+        while self.unlocked.load(Ordering::Acquire) != 0 {
+            std::thread::yield_now();
+        }
+        Writing { slot: self, _guard: guard }
+    }
+}
+
+/// Leave to look at a slot's state.
+struct Reading<'s, T> {
+    state: &'s State<T>,
+    _hold: Hold<'s>,
+}
+
+enum Hold<'s> {
+    Lock { _guard: RwLockReadGuard<'s, ()> },
+    Count(&'s AtomicU32),
+}
+
+impl Drop for Hold<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Hold::Count(count) = self {
+            // Whoever waits for zero sees what was done before.
+            count.store(count.load(Ordering::Relaxed) - 1, Ordering::Release);
+        }
+    }
+}
+
+/// Leave to change a slot's state.
+struct Writing<'s, T> {
+    slot: &'s Slot<T>,
+    _guard: RwLockWriteGuard<'s, ()>,
+}
+
+impl<T> Writing<'_, T> {
+    fn state(&mut self) -> &mut State<T> {
+        // SAFETY: the lock is held, so no other `Writing` exists and no `Reading` by the lock, and
+        // none by the count: it was zero, and is only raised in a process of one thread, which is
+        // the one that is here. The borrow of `self` keeps this reference the only one.
+        unsafe { &mut *self.slot.state.get() }
+    }
+}
+
+/// Whether the process has but this thread. Glibc knows (`__libc_single_threaded`, since 2.32);
+/// where nobody does, the answer is no.
+#[inline(always)]
+fn is_single_threaded() -> bool {
+    static ANSWER: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+    let mut answer = ANSWER.load(Ordering::Relaxed);
+    if answer.is_null() {
+        answer = find_answer();
+        ANSWER.store(answer, Ordering::Relaxed);
+    }
+    // SAFETY: one of the two bytes of `find_answer`, which live as long as the process or this
+    // library. Glibc writes its own only in a process of one thread, before it makes a second, and
+    // when that has ended.
+    unsafe { answer.read_volatile() != 0 }
+}
+
+#[cold]
+fn find_answer() -> *mut u8 {
+    static NO: u8 = 0;
+    // SAFETY: a string; the symbol, if there is one, is a `char`.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    if found.is_null() { (&raw const NO).cast_mut() } else { found.cast() }
 }
 
 struct Free {
@@ -168,7 +276,8 @@ impl<T> Registry<T> {
         let Some(slot) = self.slot_or_grow(index as usize) else {
             return Err(Error::misuse(format!("no room for {} more", self.kind.noun())));
         };
-        let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = slot.write();
+        let state = writing.state();
         if free.head == NONE {
             free.used += 1;
         } else {
@@ -184,15 +293,12 @@ impl<T> Registry<T> {
     ///
     /// Errors: misuse for a value that is not the token of a live object of this kind, and
     /// whatever `use_it` returns.
-    #[inline]
+    #[inline(always)]
     pub fn with<R>(&self, token: usize, use_it: impl FnOnce(&T) -> Result<R>) -> Result<R> {
-        if let Some(parts) = Token::decode(token)
-            && parts.kind == self.kind
-            && let Some(slot) = self.slot(parts.slot)
-        {
-            let state = slot.state.read().unwrap_or_else(PoisonError::into_inner);
-            if state.generation == parts.generation
-                && let Some(value) = &state.value
+        if let Some((slot, generation)) = self.place(token) {
+            let reading = slot.read();
+            if reading.state.generation == generation
+                && let Some(value) = &reading.state.value
             {
                 return use_it(value);
             }
@@ -204,13 +310,13 @@ impl<T> Registry<T> {
     ///
     /// Errors: misuse for a value that is not the token of a live object of this kind.
     pub fn remove(&self, token: usize) -> Result<T> {
-        let found = Token::decode(token)
-            .filter(|parts| parts.kind == self.kind)
-            .and_then(|parts| Some((parts, self.slot(parts.slot)?)));
-        let Some((parts, slot)) = found else { return Err(self.complaint(token)) };
+        let Some((slot, generation)) = self.place(token) else {
+            return Err(self.complaint(token));
+        };
         let taken = {
-            let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
-            let fresh = state.generation == parts.generation;
+            let mut writing = slot.write();
+            let state = writing.state();
+            let fresh = state.generation == generation;
             let value = if fresh { state.value.take() } else { None };
             // A slot whose generations are used up is never given out again.
             let retired = state.generation == MAX_GENERATION;
@@ -225,10 +331,21 @@ impl<T> Registry<T> {
         }
         // The lock order is free list, then slot, as in `insert`.
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = slot.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.next_free = free.head;
-        free.head = parts.slot as u32 + 1;
+        slot.write().state().next_free = free.head;
+        free.head = Token::parts(token).1 as u32 + 1;
         Ok(value)
+    }
+
+    /// The slot and the generation that a token of this kind names.
+    #[inline(always)]
+    fn place(&self, token: usize) -> Option<(&Slot<T>, u32)> {
+        // Kind and mark at once: this is on the way to every name of a symbol.
+        let fixed = Token { kind: self.kind, generation: 0, slot: 0 }.encode();
+        if token & FIXED_BITS != fixed {
+            return None;
+        }
+        let (generation, slot) = Token::parts(token);
+        Some((self.slot(slot)?, generation))
     }
 
     /// Why `token` finds nothing.
@@ -246,7 +363,8 @@ impl<T> Registry<T> {
                 ));
             }
             let slot = self.slot(parts.slot)?;
-            let state = slot.state.read().unwrap_or_else(PoisonError::into_inner);
+            let reading = slot.read();
+            let state = reading.state;
             (parts.generation < state.generation || state.generation == MAX_GENERATION)
                 .then(|| format!("the handle is that of {noun} that has been disposed of"))
         });
@@ -380,7 +498,7 @@ mod tests {
     #[test]
     fn a_slot_without_generations_left_is_retired() {
         let registry: Registry<u32> = Registry::new(Kind::Module);
-        registry.first[0].state.write().unwrap().generation = MAX_GENERATION;
+        registry.first[0].write().state().generation = MAX_GENERATION;
         let last = registry.insert(7).unwrap();
         assert_eq!(registry.remove(last).unwrap(), 7);
         assert_eq!(

@@ -218,17 +218,20 @@ impl<'a> GlobalValue<'a> {
     }
 
     /// Linkage and what follows from its code; the caller then adds what the record says.
+    #[inline(always)]
     fn set_linkage(&mut self, code: u64) {
         self.linkage = Linkage::from_record(code);
     }
 
     /// A value of local linkage always has default visibility, whatever old writers put there.
+    #[inline(always)]
     fn set_visibility(&mut self, code: u64) {
         if !self.linkage.is_local() {
             self.visibility = Visibility::from_record(code);
         }
     }
 
+    #[inline(always)]
     fn set_dll_storage(&mut self, field: Option<u64>, linkage_code: u64) {
         match field {
             Some(code) if !self.linkage.is_local() => {
@@ -242,6 +245,7 @@ impl<'a> GlobalValue<'a> {
         }
     }
 
+    #[inline(always)]
     fn set_comdat(&mut self, fields: &Fields<'_>, field: Option<u64>, code: u64) -> Result<()> {
         match field {
             Some(comdat) => self.comdat = narrow(fields, "comdat", comdat)?,
@@ -250,6 +254,7 @@ impl<'a> GlobalValue<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn set_dso_local(&mut self, code: u64) {
         // LLVM infers it where the writer left it out.
         let implied = self.linkage.is_local()
@@ -257,17 +262,15 @@ impl<'a> GlobalValue<'a> {
         self.dso_local = code == 1 || implied;
     }
 
-    fn set_partition(&mut self, fields: &mut Fields<'_>, module: &BitcodeModule<'a>) -> Result<()> {
-        if fields.len() >= 2 {
-            let offset = fields.next_or(0);
-            let size = fields.next_or(0);
-            if size != 0 {
-                self.partition = module.string(offset, size).map_err(|e| e.context("partition"))?;
-            }
+    #[inline(always)]
+    fn set_partition(&mut self, module: &BitcodeModule<'a>, offset: u64, size: u64) -> Result<()> {
+        if size != 0 {
+            self.partition = module.string(offset, size).map_err(|e| e.context("partition"))?;
         }
         Ok(())
     }
 
+    #[inline(always)]
     fn read_name(
         &mut self,
         fields: &mut Fields<'_>,
@@ -289,29 +292,27 @@ impl<'a> GlobalValue<'a> {
         module: &BitcodeModule<'a>,
         has_strtab: bool,
     ) -> Result<()> {
+        use field::function as at;
         let g = self;
         let mut f = Fields::new(record, "FUNCTION");
         g.read_name(&mut f, module, has_strtab)?;
-        g.type_id = f.next_u32("type")?;
-        g.calling_conv = f.next_u32("calling convention")?;
-        g.is_declaration = f.next("isproto")? != 0;
-        let linkage = f.next("linkage")?;
+        let mut padded = [0; at::PARTITION_SIZE + 1];
+        let (r, has) = behind_name(&mut f, &FUNCTION_REQUIRED, &mut padded)?;
+        g.type_id = narrow(&f, "type", r[at::TYPE])?;
+        g.calling_conv = narrow(&f, "calling convention", r[at::CALLING_CONV])?;
+        g.is_declaration = r[at::IS_PROTO] != 0;
+        let linkage = r[at::LINKAGE];
         g.set_linkage(linkage);
-        g.attributes = f.next_u32("paramattr")?;
-        g.alignment = alignment(&f.clone(), f.next("alignment")?)?;
-        g.section = f.next_u32("section")?;
-        g.set_visibility(f.next("visibility")?);
-        let _gc = f.next_or(0);
-        g.unnamed_addr = UnnamedAddr::from_record(f.next_or(0));
-        let _prologue_data = f.next_or(0);
-        g.set_dll_storage(f.next_if_any(), linkage);
-        let comdat = f.next_if_any();
-        g.set_comdat(&f, comdat, linkage)?;
-        let _prefix_data = f.next_or(0);
-        let _personality = f.next_or(0);
-        g.set_dso_local(f.next_or(0));
-        g.address_space = f.next_or(0) as u32;
-        g.set_partition(&mut f, module)
+        g.attributes = narrow(&f, "paramattr", r[at::PARAM_ATTR])?;
+        g.alignment = alignment(&f, r[at::ALIGNMENT])?;
+        g.section = narrow(&f, "section", r[at::SECTION])?;
+        g.set_visibility(r[at::VISIBILITY]);
+        g.unnamed_addr = UnnamedAddr::from_record(r[at::UNNAMED_ADDR]);
+        g.set_dll_storage((has > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
+        g.set_comdat(&f, (has > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
+        g.set_dso_local(r[at::DSO_LOCAL]);
+        g.address_space = r[at::ADDR_SPACE] as u32;
+        g.set_partition(module, r[at::PARTITION_OFFSET], r[at::PARTITION_SIZE])
     }
 
     fn read_variable(
@@ -320,30 +321,31 @@ impl<'a> GlobalValue<'a> {
         module: &BitcodeModule<'a>,
         has_strtab: bool,
     ) -> Result<()> {
+        use field::variable as at;
         let g = self;
         let mut f = Fields::new(record, "GLOBALVAR");
         g.read_name(&mut f, module, has_strtab)?;
-        g.type_id = f.next_u32("type")?;
-        let flags = f.next("isconst")?;
+        let mut padded = [0; at::PARTITION_SIZE + 1];
+        let (r, has) = behind_name(&mut f, &VARIABLE_REQUIRED, &mut padded)?;
+        g.type_id = narrow(&f, "type", r[at::TYPE])?;
+        let flags = r[at::IS_CONST];
         g.is_constant = flags & 1 != 0;
         g.explicit_type = flags & 2 != 0;
         g.address_space = if g.explicit_type { (flags >> 2) as u32 } else { 0 };
-        g.operand = f.next_u32("initializer")?;
+        g.operand = narrow(&f, "initializer", r[at::INIT_ID])?;
         g.is_declaration = g.operand == 0;
-        let linkage = f.next("linkage")?;
+        let linkage = r[at::LINKAGE];
         g.set_linkage(linkage);
-        g.alignment = alignment(&f.clone(), f.next("alignment")?)?;
-        g.section = f.next_u32("section")?;
-        g.set_visibility(f.next_or(0));
-        g.thread_local = f.next_or(0).min(255) as u8;
-        g.unnamed_addr = UnnamedAddr::from_record(f.next_or(0));
-        let _externally_initialized = f.next_or(0);
-        g.set_dll_storage(f.next_if_any(), linkage);
-        let comdat = f.next_if_any();
-        g.set_comdat(&f, comdat, linkage)?;
-        g.attributes = f.next_or(0) as u32;
-        g.set_dso_local(f.next_or(0));
-        g.set_partition(&mut f, module)
+        g.alignment = alignment(&f, r[at::ALIGNMENT])?;
+        g.section = narrow(&f, "section", r[at::SECTION])?;
+        g.set_visibility(r[at::VISIBILITY]);
+        g.thread_local = r[at::THREAD_LOCAL].min(255) as u8;
+        g.unnamed_addr = UnnamedAddr::from_record(r[at::UNNAMED_ADDR]);
+        g.set_dll_storage((has > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
+        g.set_comdat(&f, (has > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
+        g.attributes = r[at::ATTRIBUTES] as u32;
+        g.set_dso_local(r[at::DSO_LOCAL]);
+        g.set_partition(module, r[at::PARTITION_OFFSET], r[at::PARTITION_SIZE])
     }
 
     fn read_indirect(
@@ -372,7 +374,8 @@ impl<'a> GlobalValue<'a> {
             g.unnamed_addr = UnnamedAddr::from_record(f.next_or(0));
         }
         g.set_dso_local(f.next_or(0));
-        g.set_partition(&mut f, module)
+        let (offset, size) = (f.next_or(0), f.next_or(0));
+        g.set_partition(module, offset, size)
     }
 
     /// The alignment in bytes; `None` where the record gives none.
@@ -381,9 +384,44 @@ impl<'a> GlobalValue<'a> {
     }
 }
 
+const FUNCTION_REQUIRED: [&str; 8] = [
+    "type",
+    "calling convention",
+    "isproto",
+    "linkage",
+    "paramattr",
+    "alignment",
+    "section",
+    "visibility",
+];
+const VARIABLE_REQUIRED: [&str; 6] =
+    ["type", "isconst", "initializer", "linkage", "alignment", "section"];
+
 /// LLVM's largest exponent of an alignment (`Value::MaxAlignmentExponent`).
 const MAX_ALIGNMENT_EXPONENT: u64 = 32;
 
+/// The fields behind the name at the places of [`field`], with zero for those that an older writer
+/// did not know, and how many there are. `required` names those that none leaves out.
+#[inline(always)]
+fn behind_name<'r, const N: usize>(
+    fields: &mut Fields<'r>,
+    required: &[&'static str],
+    padded: &'r mut [u64; N],
+) -> Result<(&'r [u64; N], usize)> {
+    let all = fields.rest();
+    if let Some(full) = all.first_chunk() {
+        return Ok((full, all.len()));
+    }
+    if let Some(missing) = required.get(all.len()) {
+        return Err(fields.error(format_args!("no {missing}")));
+    }
+    for (place, field) in padded.iter_mut().zip(all) {
+        *place = *field;
+    }
+    Ok((padded, all.len()))
+}
+
+#[inline(always)]
 fn alignment(fields: &Fields<'_>, value: u64) -> Result<u8> {
     if value > MAX_ALIGNMENT_EXPONENT + 1 {
         return Err(fields.error(format_args!("alignment of 2^{}", value - 1)));
@@ -391,6 +429,7 @@ fn alignment(fields: &Fields<'_>, value: u64) -> Result<u8> {
     Ok(value as u8)
 }
 
+#[inline(always)]
 fn narrow(fields: &Fields<'_>, what: &str, value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| fields.error(format_args!("{what} {value} is too large")))
 }

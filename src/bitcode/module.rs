@@ -86,8 +86,9 @@ impl<'a> Module<'a> {
             asm: Vec::new(),
             sections: Vec::new(),
             gcs: Vec::new(),
-            comdats: Vec::new(),
-            globals: Vec::new(),
+            // Few modules have less, and none many times more than these take to grow to.
+            comdats: Vec::with_capacity(32),
+            globals: Vec::with_capacity(128),
             hash: None,
             vst_offset: None,
             blocks: Vec::new(),
@@ -302,6 +303,11 @@ impl<'a> Module<'a> {
                 Entry::End { .. } => break,
                 Entry::Record if record.code == vst_code::FNENTRY => {
                     last = last.max(record.fields.get(1).copied()?);
+                    // LLVM lists the functions in the order of their bodies, in records of one
+                    // form, of which only the last matters. In any other order more is walked.
+                    if let Some(bit) = reader.skip_run(record.abbrev) {
+                        reader.seek(bit).ok()?;
+                    }
                 }
                 _ => {}
             }

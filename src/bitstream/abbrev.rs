@@ -59,46 +59,14 @@ impl Abbrev {
     /// Reads the body of a DEFINE_ABBREV: `count:vbr5`, then per operand either `1, value:vbr8`
     /// (a literal) or `0, encoding:3, [width:vbr5]`.
     pub(super) fn read(c: &mut Cursor<'_>) -> Result<Self> {
-        let at = c.bit();
-        let count = c.vbr(5)?;
-        // Hardly any has more; a count that lies only costs this much.
-        let mut scalars = Vec::with_capacity(count.min(16) as usize);
-        let mut tail = Tail::None;
-        let mut left = count;
-        while left > 0 {
-            left -= 1;
-            match read_op(c)? {
-                Op::Scalar(s) => scalars.push(s),
-                Op::Blob if left == 0 => tail = Tail::Blob,
-                Op::Array if left == 1 => match read_op(c)? {
-                    Op::Scalar(Scalar::Literal(_)) => {
-                        return Err(
-                            Error::malformed("abbreviation with an array of literals").at_bit(at)
-                        );
-                    }
-                    Op::Scalar(element) => {
-                        tail = Tail::Array(element);
-                        left = 0;
-                    }
-                    Op::Array | Op::Blob => {
-                        return Err(Error::malformed(
-                            "abbreviation with an array of arrays or blobs",
-                        )
-                        .at_bit(at));
-                    }
-                },
-                Op::Array | Op::Blob => {
-                    return Err(Error::malformed(
-                        "abbreviation with fields after its array or blob",
-                    )
-                    .at_bit(at));
-                }
-            }
-        }
-        if scalars.is_empty() {
-            return Err(Error::malformed("abbreviation without a record code").at_bit(at));
-        }
+        let mut scalars = Vec::with_capacity(8);
+        let tail = scan(c, |scalar| scalars.push(scalar))?;
         Ok(Abbrev { scalars, tail })
+    }
+
+    /// Passes over the body of a DEFINE_ABBREV, with the checks of [`Abbrev::read`].
+    pub(super) fn skip(c: &mut Cursor<'_>) -> Result<()> {
+        scan(c, |_| ()).map(drop)
     }
 
     /// How many operands a DEFINE_ABBREV of this layout counts.
@@ -112,7 +80,46 @@ impl Abbrev {
     }
 }
 
+/// Walks the operands of a DEFINE_ABBREV: hands over the scalars, and returns what follows them.
 #[inline]
+fn scan(c: &mut Cursor<'_>, mut scalar: impl FnMut(Scalar)) -> Result<Tail> {
+    let at = c.bit();
+    let malformed = |what| Err(Error::malformed(what).at_bit(at));
+    let mut left = c.vbr(5)?;
+    let mut tail = Tail::None;
+    let mut any = false;
+    while left > 0 {
+        left -= 1;
+        match read_op(c)? {
+            Op::Scalar(s) => {
+                scalar(s);
+                any = true;
+            }
+            Op::Blob if left == 0 => tail = Tail::Blob,
+            Op::Array if left == 1 => match read_op(c)? {
+                Op::Scalar(Scalar::Literal(_)) => {
+                    return malformed("abbreviation with an array of literals");
+                }
+                Op::Scalar(element) => {
+                    tail = Tail::Array(element);
+                    left = 0;
+                }
+                Op::Array | Op::Blob => {
+                    return malformed("abbreviation with an array of arrays or blobs");
+                }
+            },
+            Op::Array | Op::Blob => {
+                return malformed("abbreviation with fields after its array or blob");
+            }
+        }
+    }
+    if !any {
+        return malformed("abbreviation without a record code");
+    }
+    Ok(tail)
+}
+
+#[inline(always)]
 fn read_op(c: &mut Cursor<'_>) -> Result<Op> {
     // Nearly every operand is short enough to be read from one window: BLOCKINFO stands in every
     // module, and reading it is a good part of listing a small module's symbols.

@@ -74,8 +74,8 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     fn window(&self, bit: u64) -> u64 {
         let byte = (bit >> 3) as usize;
-        let word = match self.data.get(byte..).and_then(|tail| tail.first_chunk::<8>()) {
-            Some(chunk) => u64::from_le_bytes(*chunk),
+        let word = match self.data.get(byte..byte + 8).and_then(|chunk| chunk.try_into().ok()) {
+            Some(chunk) => u64::from_le_bytes(chunk),
             None => self.last_bytes(byte),
         };
         word >> (bit & 7)
@@ -91,6 +91,33 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn peek(&self) -> u64 {
         self.window(self.bit)
+    }
+
+    /// Passes over what comes next as long as it is a fixed field of `head_width` bits that is
+    /// `head`, and `count` vbr integers of `width` bits that end in a window with it. Gives where
+    /// the last of these begins, in bits; None where there is none.
+    pub(super) fn skip_vbr_rows(
+        &mut self,
+        (head, head_width): (u64, u32),
+        width: u32,
+        count: usize,
+    ) -> Option<u64> {
+        let tops = (tops(width) & ((1 << ((57 - head_width) / width * width)) - 1)) << head_width;
+        let mut last = None;
+        loop {
+            let window = self.peek();
+            let mut ends = !window & tops;
+            for _ in 1..count {
+                ends &= ends.wrapping_sub(1);
+            }
+            let len = u64::from(ends.trailing_zeros()) + 1;
+            let is_row = window & ((1 << head_width) - 1) == head && ends != 0;
+            if !is_row || len > self.remaining() {
+                return last;
+            }
+            last = Some(self.bit);
+            self.bit += len;
+        }
     }
 
     /// Moves over `bits` that were looked at.
@@ -170,55 +197,85 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads `count` vbr6 integers onto `out`: the fields of an unabbreviated record. A count that
-    /// the range cannot hold is an error before anything is allocated for it.
+    /// Reads two vbr6 integers: the code of an unabbreviated record and the number of its fields,
+    /// which mostly are one chunk each.
+    #[inline(always)]
+    pub fn vbr6_pair(&mut self) -> Result<(u64, u64)> {
+        let window = self.window(self.bit);
+        if window & 0x820 == 0 && self.remaining() >= 12 {
+            self.bit += 12;
+            return Ok((window & 0x1f, window >> 6 & 0x1f));
+        }
+        Ok((self.vbr(6)?, self.vbr(6)?))
+    }
+
+    /// Reads `count` vbr6 integers onto `out`. A count that the range cannot hold is an error
+    /// before anything is allocated for it.
     pub fn vbr6_fields(&mut self, count: u64, out: &mut Vec<u64>) -> Result<()> {
+        self.check_vbr6(count)?;
+        let start = out.len();
+        out.resize(start + count as usize, 0);
+        self.vbr6_into(out.get_mut(start..).unwrap_or_default())
+    }
+
+    /// As [`Cursor::vbr6_fields`], in place of what `out` holds: the fields of an unabbreviated
+    /// record. Room that the record before had is not cleared first.
+    #[inline(always)]
+    pub fn vbr6_record(&mut self, count: u64, out: &mut Vec<u64>) -> Result<()> {
+        self.check_vbr6(count)?;
+        out.resize(count as usize, 0);
+        self.vbr6_into(out)
+    }
+
+    #[inline(always)]
+    fn check_vbr6(&self, count: u64) -> Result<()> {
         if count > self.remaining() / 6 {
             return Err(Error::malformed(format!("record of {count} fields runs past its block"))
                 .at_bit(self.bit));
         }
-        let start = out.len();
-        out.resize(start + count as usize, 0);
+        Ok(())
+    }
+
+    /// Reads as many vbr6 integers as there are slots.
+    fn vbr6_into(&mut self, slots: &mut [u64]) -> Result<()> {
         // Decoded from a register that is filled again when fewer than four chunks are left in
-        // it; most values have one chunk, nearly all others up to four. Bits past the range
-        // come out as something, and are refused when all is read.
-        const REFILL: u32 = 24;
+        // it; most values have one chunk, nearly all others up to four, which are joined without
+        // asking how many there are. Bits past the range come out as something, and are refused
+        // when all is read.
+        const TOPS: u64 = tops(6) & ((1 << FOUR) - 1);
+        const FOUR: u32 = 24;
         let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
-        for slot in out.iter_mut().skip(start) {
-            if held < REFILL {
+        let mut read = 0;
+        for slot in slots {
+            if held < FOUR {
+                bit += u64::from(read - held);
                 window = self.window(bit);
-                held = 57;
+                (read, held) = (57, 57);
             }
-            let first = window & 0x3f;
-            if first < 0x20 {
-                *slot = first;
+            if window & 0x20 == 0 {
+                *slot = window & 0x1f;
                 window >>= 6;
                 held -= 6;
-                bit += 6;
                 continue;
             }
-            let (second, third) = (window >> 6 & 0x3f, window >> 12 & 0x3f);
-            let fourth = window >> 18 & 0x3f;
-            let chunks = if second < 0x20 {
-                *slot = first & 0x1f | second << 5;
-                12
-            } else if third < 0x20 {
-                *slot = first & 0x1f | (second & 0x1f) << 5 | third << 10;
-                18
-            } else if fourth < 0x20 {
-                *slot = first & 0x1f | (second & 0x1f) << 5 | (third & 0x1f) << 10 | fourth << 15;
-                24
-            } else {
-                self.bit = bit.min(self.end);
+            let ends = !window & TOPS;
+            if ends == 0 {
+                self.bit = (bit + u64::from(read - held)).min(self.end);
                 *slot = self.vbr_chunks(6)?;
                 bit = self.bit;
-                held = 0;
+                (read, held) = (0, 0);
                 continue;
-            };
-            window >>= chunks;
-            held -= chunks;
-            bit += u64::from(chunks);
+            }
+            let chunks = window & (ends ^ (ends - 1));
+            *slot = chunks & 0x1f
+                | chunks >> 1 & 0x1f << 5
+                | chunks >> 2 & 0x1f << 10
+                | chunks >> 3 & 0x1f << 15;
+            let len = ends.trailing_zeros() + 1;
+            window >>= len;
+            held -= len;
         }
+        bit += u64::from(read - held);
         if bit > self.end {
             return Err(self.past_end());
         }
@@ -248,6 +305,20 @@ impl<'a> Cursor<'a> {
             _ => tops(width),
         };
         let mut left = count;
+        // As long as they cannot end in it, the ends of a row of windows are summed in lanes of a
+        // chunk's width each, and added up once.
+        let row = if width < 4 { (1 << width) - 1 } else { 15 };
+        let lanes = 57 / width;
+        while left > u64::from(lanes * row) && self.remaining() >= u64::from(bits * row + 64) {
+            let mut sums = 0;
+            for _ in 0..row {
+                sums += (!self.window(self.bit) & tops) >> (width - 1);
+                self.bit += u64::from(bits);
+            }
+            for lane in 0..lanes {
+                left -= sums >> (lane * width) & ((1 << width) - 1);
+            }
+        }
         while left > 0 && self.remaining() >= 64 {
             let mut ends = !self.window(self.bit) & tops;
             let here = u64::from(ends.count_ones());
@@ -382,6 +453,44 @@ mod tests {
             }
             assert!(Cursor::range(&bytes, 3, ends[700]).skip_vbr(701, width).is_err());
             assert!(Cursor::range(&bytes, 3, ends[700]).skip_vbr(u64::MAX, width).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_are_passed_over_up_to_the_last() {
+        let rows: Vec<(u64, u64)> = (0..200u64).map(|i| (i * i, i << (i % 20))).collect();
+        for width in [4u32, 6, 8] {
+            let mut w = crate::bitstream::Writer::new();
+            let mut starts = Vec::new();
+            for &(a, b) in &rows {
+                starts.push(w.bit());
+                w.fixed(5, 4);
+                w.vbr(a, width);
+                w.vbr(b, width);
+            }
+            let end = w.bit();
+            w.fixed(0, 4);
+            w.align32();
+            let bytes = w.finish();
+            let mut c = Cursor::new(&bytes);
+            assert_eq!(c.skip_vbr_rows((6, 4), width, 2), None);
+            assert_eq!(c.bit(), 0);
+            // Where one does not fit a window it stops; read as any other, and on from there.
+            let mut at = 0;
+            while at < starts.len() {
+                if let Some(last) = c.skip_vbr_rows((5, 4), width, 2) {
+                    at = starts.iter().position(|&start| start == last).unwrap() + 1;
+                    continue;
+                }
+                assert_eq!(c.bit(), starts[at]);
+                assert_eq!(c.fixed(4).unwrap(), 5);
+                assert_eq!((c.vbr(width).unwrap(), c.vbr(width).unwrap()), rows[at]);
+                at += 1;
+            }
+            assert_eq!(c.bit(), end);
+            // Not past the range.
+            let mut c = Cursor::range(&bytes, 0, starts[2] + 5);
+            assert_eq!(c.skip_vbr_rows((5, 4), width, 2), Some(starts[1]));
         }
     }
 

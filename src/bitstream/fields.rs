@@ -16,7 +16,7 @@ pub struct Fields<'r> {
 
 impl<'r> Fields<'r> {
     /// The fields of `record`, which is a `name` (as in "GLOBALVAR").
-    #[inline]
+    #[inline(always)]
     pub fn new(record: &'r Record<'_>, name: &'static str) -> Self {
         Fields { rest: &record.fields, record: name, bit: record.start }
     }
@@ -28,7 +28,7 @@ impl<'r> Fields<'r> {
     }
 
     /// The next field; an error where the record ends before it.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self, field: &'static str) -> Result<u64> {
         match self.rest {
             [first, rest @ ..] => {
@@ -40,14 +40,14 @@ impl<'r> Fields<'r> {
     }
 
     /// The next field as 32 bits; an error where it is missing or larger.
-    #[inline]
+    #[inline(always)]
     pub fn next_u32(&mut self, field: &'static str) -> Result<u32> {
         let value = self.next(field)?;
         u32::try_from(value).map_err(|_| self.error(format_args!("{field} {value} is too large")))
     }
 
     /// The next field, or `default` where the record is shorter (an older writer's).
-    #[inline]
+    #[inline(always)]
     pub fn next_or(&mut self, default: u64) -> u64 {
         match self.rest {
             [first, rest @ ..] => {
@@ -59,7 +59,7 @@ impl<'r> Fields<'r> {
     }
 
     /// The next field where there is one.
-    #[inline]
+    #[inline(always)]
     pub fn next_if_any(&mut self) -> Option<u64> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -67,7 +67,7 @@ impl<'r> Fields<'r> {
     }
 
     /// The next `count` fields; an error where there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, count: u64, field: &'static str) -> Result<&'r [u64]> {
         let split = usize::try_from(count).ok().and_then(|n| self.rest.split_at_checked(n));
         let Some((taken, rest)) = split else {
@@ -78,19 +78,19 @@ impl<'r> Fields<'r> {
     }
 
     /// All fields that are left.
-    #[inline]
+    #[inline(always)]
     pub fn rest(&mut self) -> &'r [u64] {
         std::mem::take(&mut self.rest)
     }
 
     /// How many fields are left.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.rest.len()
     }
 
     /// Whether no field is left.
-    #[inline]
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

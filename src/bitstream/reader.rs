@@ -3,7 +3,7 @@
 //! In: the bytes and a block's place. Out: its entries in order. Abbreviations are kept here, the
 //! caller only sees records; a record's bit range is given so that it can be copied as it stands.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::abbrev::{Abbrev, Scalar, Tail};
 use super::cursor::{Cursor, MAX_WIDTH};
@@ -113,9 +113,20 @@ pub enum Entry {
 }
 
 /// The abbreviations that a BLOCKINFO block holds for others.
+///
+/// They are checked when the block is read and kept as places, and made into [`Abbrev`]s for the
+/// blocks that somebody reads: most of a module's are for function bodies.
 #[derive(Clone, Debug, Default)]
 pub struct BlockInfo {
-    by_block: Vec<(u32, Vec<Arc<Abbrev>>)>,
+    by_block: Vec<BlockAbbrevs>,
+}
+
+#[derive(Clone, Debug)]
+struct BlockAbbrevs {
+    block: u32,
+    /// Where the body of each DEFINE_ABBREV starts, in bits.
+    places: Vec<u64>,
+    made: OnceLock<Vec<Arc<Abbrev>>>,
 }
 
 impl BlockInfo {
@@ -133,17 +144,15 @@ impl BlockInfo {
                     c.seek(inner.end)?;
                 }
                 abbrev_id::DEFINE_ABBREV => {
-                    let abbrev = Arc::new(Abbrev::read(&mut c)?);
                     let list = current.and_then(|i| self.by_block.get_mut(i)).ok_or_else(|| {
                         Error::malformed("BLOCKINFO abbreviation before any SETBID").at_bit(at)
                     })?;
-                    list.1.push(abbrev);
+                    list.places.push(c.bit());
+                    Abbrev::skip(&mut c)?;
                 }
                 abbrev_id::UNABBREV_RECORD => {
-                    let code = c.vbr(6)?;
-                    let count = c.vbr(6)?;
-                    fields.clear();
-                    c.vbr6_fields(count, &mut fields)?;
+                    let (code, count) = c.vbr6_pair()?;
+                    c.vbr6_record(count, &mut fields)?;
                     if code == u64::from(BLOCKINFO_SETBID) {
                         let id = fields.first().and_then(|&id| u32::try_from(id).ok());
                         let id = id.ok_or_else(|| {
@@ -160,18 +169,28 @@ impl BlockInfo {
     }
 
     fn slot(&mut self, id: u32) -> usize {
-        match self.by_block.iter().position(|(block, _)| *block == id) {
+        match self.by_block.iter().position(|list| list.block == id) {
             Some(slot) => slot,
             None => {
-                self.by_block.push((id, Vec::new()));
+                let places = Vec::with_capacity(16);
+                self.by_block.push(BlockAbbrevs { block: id, places, made: OnceLock::new() });
                 self.by_block.len() - 1
             }
         }
     }
 
-    /// The abbreviations for blocks of this id, in order; their ids start at 4.
-    pub fn abbrevs(&self, id: u32) -> &[Arc<Abbrev>] {
-        self.by_block.iter().find(|(block, _)| *block == id).map_or(&[], |(_, list)| list)
+    /// The abbreviations for blocks of this id, in order; their ids start at 4. `data` is what the
+    /// BLOCKINFO was read from.
+    pub fn abbrevs(&self, data: &[u8], id: u32) -> &[Arc<Abbrev>] {
+        let Some(list) = self.by_block.iter().find(|list| list.block == id) else { return &[] };
+        list.made.get_or_init(|| {
+            let read = |&bit: &u64| {
+                let mut c = Cursor::range(data, bit, u64::MAX);
+                // It was read without an error before.
+                Abbrev::read(&mut c).ok().map(Arc::new)
+            };
+            list.places.iter().map_while(read).collect()
+        })
     }
 }
 
@@ -192,7 +211,7 @@ impl<'a> BlockReader<'a> {
         BlockReader {
             cursor: Cursor::range(data, block.body, block.end),
             abbrev_width: block.abbrev_width,
-            abbrevs: info.abbrevs(block.id).to_vec(),
+            abbrevs: info.abbrevs(data, block.id).to_vec(),
             block: *block,
             done: false,
         }
@@ -280,16 +299,17 @@ impl<'a> BlockReader<'a> {
             id => {
                 record.start = start;
                 record.abbrev = id as u32;
-                record.fields.clear();
                 record.blob = None;
                 if id == abbrev_id::UNABBREV_RECORD {
-                    let code = self.cursor.vbr(6)?;
+                    let (code, count) = self.cursor.vbr6_pair()?;
                     record.code = code_of(code, start)?;
-                    let count = self.cursor.vbr(6)?;
                     let decoded = count.min(wanted as u64);
-                    self.cursor.vbr6_fields(decoded, &mut record.fields)?;
-                    self.cursor.skip_vbr(count - decoded, 6)?;
+                    self.cursor.vbr6_record(decoded, &mut record.fields)?;
+                    if count > decoded {
+                        self.cursor.skip_vbr(count - decoded, 6)?;
+                    }
                 } else {
+                    record.fields.clear();
                     self.abbreviated(id, record, wanted)?;
                 }
                 record.end = self.cursor.bit();
@@ -321,6 +341,19 @@ impl<'a> BlockReader<'a> {
         let count = c.vbr(6)?;
         c.skip_vbr6(count)?;
         Ok(Some(code))
+    }
+
+    /// Passes over the records that come next and are written with abbreviation `id`, if that is a
+    /// code and vbr fields of one width; gives where the last of them starts, in bits. None where
+    /// there is no such record. Stops before any that is longer than most.
+    pub fn skip_run(&mut self, id: u32) -> Option<u64> {
+        let abbrev = self.abbrev(id).filter(|abbrev| abbrev.tail == Tail::None)?;
+        let [Scalar::Literal(_), fields @ ..] = abbrev.scalars.as_slice() else { return None };
+        let [Scalar::Vbr(width), ..] = *fields else { return None };
+        if fields.iter().any(|field| *field != Scalar::Vbr(width)) {
+            return None;
+        }
+        self.cursor.skip_vbr_rows((u64::from(id), self.abbrev_width), width, fields.len())
     }
 
     fn abbreviated(&mut self, id: u64, record: &mut Record<'a>, wanted: usize) -> Result<()> {
@@ -367,7 +400,9 @@ impl<'a> BlockReader<'a> {
                         record.fields.push(element.read(c)?);
                     }
                 }
-                element.skip(c, count - decoded)?;
+                if count > decoded {
+                    element.skip(c, count - decoded)?;
+                }
             }
             Tail::Blob => {
                 let len = c.vbr(6)?;
