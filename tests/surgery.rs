@@ -7,7 +7,9 @@ use LTO::bitcode::{BitcodeFile, Extent, GlobalKind, Module};
 use LTO::ir::Linkage;
 use LTO::resolution::SymbolResolution;
 use LTO::surgery::prevailing::{self, Unit, Verdict};
+use LTO::surgery::slice::{SliceRequest, slice};
 use LTO::surgery::{Edits, Fate, rewrite};
+use std::collections::{BTreeMap, BTreeSet};
 use support::{CLANGS, MODES, Scratch};
 
 /// Rewrites the modules of `from`, one after another, to `to0.bc`, `to1.bc`...
@@ -86,7 +88,8 @@ fn by_compiler(clang: u32) {
         for object in compile(&s, clang, flags) {
             without_edits_it_stays_word_for_word(&s, clang, &object);
             what_a_linker_may_say_gives_valid_modules(&s, clang, &object);
-            a_slice_keeps_the_bodies_that_were_asked_for(&s, clang, &object);
+            few_bodies_are_kept_as_asked_for(&s, clang, &object);
+            a_slice_defines_what_is_imported(&s, clang, &object);
         }
     }
 }
@@ -133,7 +136,7 @@ fn what_a_linker_may_say_gives_valid_modules(s: &Scratch, clang: u32, object: &s
 
 /// Every third function stays, renamed; all other definitions go but for local variables, among
 /// them a table of addresses of blocks whose function is gone.
-fn a_slice_keeps_the_bodies_that_were_asked_for(s: &Scratch, clang: u32, object: &str) {
+fn few_bodies_are_kept_as_asked_for(s: &Scratch, clang: u32, object: &str) {
     operate(s, object, "slice", |module| {
         let mut edits = Edits::default();
         for (id, g) in module.globals.iter().enumerate() {
@@ -160,6 +163,54 @@ fn a_slice_keeps_the_bodies_that_were_asked_for(s: &Scratch, clang: u32, object:
         let dropped = !text.contains("@kept.jump");
         assert_eq!(dropped, !text.contains("blockaddress("), "{clang} {text}");
     }
+}
+
+/// Every second definition is imported, every alias of a function and no other alias.
+fn a_slice_defines_what_is_imported(s: &Scratch, clang: u32, object: &str) {
+    let bytes = s.read(object);
+    let file = BitcodeFile::read(&bytes).unwrap();
+    let module = Module::read(&file.modules[0], Extent::All).unwrap();
+    let mut definitions = BTreeSet::new();
+    let mut promoted = BTreeMap::new();
+    for (id, g) in module.globals.iter().enumerate() {
+        if g.linkage.is_local() {
+            promoted.insert(id, [&*g.name, b".llvm.7"].concat());
+        }
+        let own = g.name.starts_with(b"llvm.");
+        let wanted = match g.kind {
+            GlobalKind::Alias => *g.name != *b"kept_data",
+            GlobalKind::IFunc => false,
+            _ => id % 2 == 0 && !g.is_declaration,
+        };
+        if wanted && !own {
+            definitions.insert(id);
+        }
+    }
+    let none = BTreeSet::new();
+    let request = SliceRequest {
+        definitions: &definitions,
+        promoted: &promoted,
+        write_only: &none,
+        dso_local: &none,
+        clear_dso_local_on_declarations: true,
+        declared_in_destination: None,
+    };
+    let slice = slice(&module, &request).unwrap_or_else(|e| panic!("{clang} {object}: {e}"));
+    s.write("import.bc", &slice.bitcode);
+    verify(s, clang, "import.bc");
+    assert_eq!(slice.imported.len(), definitions.len());
+    let text = print(s, clang, "import.bc");
+    for imported in &slice.imported {
+        let name = String::from_utf8(imported.name.clone()).unwrap();
+        let says = |l: &str| match imported.kind {
+            GlobalKind::Function => l.starts_with("define") && l.contains(&format!("@{name}(")),
+            _ => l.starts_with(&format!("@{name} = ")) && !l.contains("= external"),
+        };
+        assert!(text.lines().any(says), "{clang} {object}: {name} in {text}");
+    }
+    let defined = text.lines().filter(|l| l.starts_with("define")).collect::<Vec<_>>();
+    assert!(defined.iter().all(|l| !l.contains("internal")), "{defined:?}");
+    assert!(!text.contains("comdat"), "{text}");
 }
 
 #[test]

@@ -12,8 +12,10 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `records` | how each kind of global value's record says a thing |
-//! | `rewrite` | the pass over the module block, offsets, the string table |
+//! | `output` | the file around the module block: offsets, the string table |
+//! | `rewrite` | the pass over the module block |
 //! | `blockaddress` | constants that point into bodies that are no longer there |
+//! | [`slice`] | a module of what another imports, from the same records |
 //! | [`prevailing`] | what a linker's resolutions ask of a module of regular LTO: LLVM's rules, as [`Edits`] |
 //! | [`thin`] | what a thin link's decisions ask of the module that a backend compiles, as [`Edits`] |
 //!
@@ -24,9 +26,11 @@
 //! with the stages of `llvm-lto2 run -save-temps`.
 
 mod blockaddress;
+mod output;
 pub mod prevailing;
 mod records;
 mod rewrite;
+pub mod slice;
 pub mod thin;
 
 pub use rewrite::rewrite;

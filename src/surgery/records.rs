@@ -8,7 +8,8 @@
 
 use super::{Fate, GlobalEdit};
 use crate::bitcode::field::{alias, function, ifunc, variable};
-use crate::bitcode::{GlobalKind, module_code};
+use crate::bitcode::{GlobalKind, Module, module_code};
+use crate::bitstream::{BlockInfo, BlockReader, Entry, Record};
 use crate::error::{Error, Result};
 use crate::ir::{DllStorage, Linkage, UnnamedAddr, Visibility};
 
@@ -22,6 +23,40 @@ pub(super) struct GlobalRecord {
     pub kind: GlobalKind,
     /// All fields, the name's two first.
     pub fields: Vec<u64>,
+}
+
+/// The records of all global values as they stand, by value id: an alias needs its aliasee's.
+pub(super) fn originals(module: &Module<'_>) -> Result<Vec<GlobalRecord>> {
+    let mut reader =
+        BlockReader::new(module.location.data, &module.location.block, &BlockInfo::default());
+    let mut record = Record::new();
+    let mut found: Vec<GlobalRecord> = Vec::with_capacity(module.globals.len());
+    while found.len() < module.globals.len() {
+        match reader.next(&mut record)? {
+            Entry::End { .. } => break,
+            Entry::Record => {
+                if let Some(kind) = kind_of(record.code) {
+                    found.push(GlobalRecord { kind, fields: record.fields.clone() });
+                }
+            }
+            _ => {}
+        }
+    }
+    if found.len() != module.globals.len() {
+        return Err(Error::malformed("the module's global values changed while reading"));
+    }
+    Ok(found)
+}
+
+/// Which kind of global value a record of this code is.
+pub(super) fn kind_of(code: u32) -> Option<GlobalKind> {
+    match code {
+        module_code::FUNCTION => Some(GlobalKind::Function),
+        module_code::GLOBALVAR => Some(GlobalKind::Variable),
+        module_code::ALIAS | module_code::ALIAS_OLD => Some(GlobalKind::Alias),
+        module_code::IFUNC => Some(GlobalKind::IFunc),
+        _ => None,
+    }
 }
 
 /// What an alias stands for.
@@ -43,6 +78,8 @@ struct Layout {
     unnamed_addr: Option<usize>,
     comdat: Option<usize>,
     dso_local: usize,
+    /// Offset of its name; its length follows.
+    partition: usize,
 }
 
 const FUNCTION: Layout = Layout {
@@ -52,6 +89,7 @@ const FUNCTION: Layout = Layout {
     unnamed_addr: Some(function::UNNAMED_ADDR),
     comdat: Some(function::COMDAT),
     dso_local: function::DSO_LOCAL,
+    partition: function::PARTITION_OFFSET,
 };
 
 const VARIABLE: Layout = Layout {
@@ -61,6 +99,7 @@ const VARIABLE: Layout = Layout {
     unnamed_addr: Some(variable::UNNAMED_ADDR),
     comdat: Some(variable::COMDAT),
     dso_local: variable::DSO_LOCAL,
+    partition: variable::PARTITION_OFFSET,
 };
 
 const ALIAS: Layout = Layout {
@@ -70,6 +109,7 @@ const ALIAS: Layout = Layout {
     unnamed_addr: Some(alias::UNNAMED_ADDR),
     comdat: None,
     dso_local: alias::DSO_LOCAL,
+    partition: alias::PARTITION_OFFSET,
 };
 
 const IFUNC: Layout = Layout {
@@ -79,6 +119,7 @@ const IFUNC: Layout = Layout {
     unnamed_addr: None,
     comdat: None,
     dso_local: ifunc::DSO_LOCAL,
+    partition: ifunc::PARTITION_OFFSET,
 };
 
 impl GlobalRecord {
@@ -121,8 +162,16 @@ impl GlobalRecord {
     }
 
     /// Names it anew: offset and length in the string table.
-    pub fn set_name(&mut self, offset: u64, len: u64) {
-        for (field, value) in self.fields.iter_mut().zip([offset, len]) {
+    pub fn set_name(&mut self, name: [u64; NAME]) {
+        for (field, value) in self.fields.iter_mut().zip(name) {
+            *field = value;
+        }
+    }
+
+    /// Names its partition anew, where it has one.
+    pub fn set_partition(&mut self, name: [u64; NAME]) {
+        let partition = NAME + self.layout().partition;
+        for (field, value) in self.fields.iter_mut().skip(partition).zip(name) {
             *field = value;
         }
     }

@@ -3,30 +3,17 @@
 //! In: a module, read whole, and the edits. Out: bitcode: magic, identification, module, string
 //! table. See the head of the folder for what stays and what goes.
 //!
-//! Two offsets in a module point at other places of the file and are written anew, in 32-bit
-//! words from one word before the identification block (so, in a file of one module, from its
-//! start): VSTOFFSET in the module block points at the module's value symbol table, and each
-//! FNENTRY in that table at a function's body. Both only serve lazy loading, but where they are
-//! present the reader trusts them. Metadata's own index is relative and moves along.
-//! (`writeGlobalValueSymbolTable` in LLVM's `BitcodeWriter.cpp`.)
+//! Metadata's index of offsets is relative and moves along; the other offsets are `output`'s.
 
 use super::blockaddress;
-use super::records::{Aliasee, GlobalRecord};
+use super::output::{Output, TOP};
+use super::records::{Aliasee, GlobalRecord, kind_of, originals};
 use super::{Edits, Fate};
 use crate::bitcode::{
-    BITCODE_MAGIC, Constants, Extent, GlobalKind, Module, Type, TypeTable, block_id, module_code,
-    vst_code,
+    Constants, Extent, GlobalKind, Module, Type, TypeTable, block_id, module_code,
 };
-use crate::bitstream::{
-    Abbrev, Block, BlockInfo, BlockReader, Entry, Record, Scalar, Tail, Writer, abbrev_id,
-};
+use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Record};
 use crate::error::{Error, Result};
-
-/// The width of abbreviation ids at top level.
-const TOP: u32 = 2;
-/// VSTOFFSET as a vbr6 of seven chunks: 35 bits of words, written before its value is known.
-const VSTOFFSET_CHUNKS: u32 = 7;
-const STRTAB_BLOB: u32 = 1;
 
 /// Writes `module` with `edits` applied.
 ///
@@ -45,18 +32,18 @@ pub fn rewrite(module: &Module<'_>, edits: &Edits) -> Result<Vec<u8>> {
             return Err(Error::misuse(format!("no global has the value id {id}")));
         }
     }
-    let data = module.location.data;
     let capacity = (module.location.block.end - module.location.start_bit()) / 8;
     let mut pass = Pass {
         module,
         edits,
-        writer: Writer::with_capacity(capacity as usize + module.location.strtab.len() + 256),
-        strtab: module.location.strtab.to_vec(),
+        out: Output::new(
+            module,
+            module.location.strtab.to_vec(),
+            capacity as usize + module.location.strtab.len() + 256,
+        ),
         originals: originals(module)?,
         constants: Constants::default(),
         types: None,
-        functions: Vec::new(),
-        vst_offset_bit: None,
     };
     let changes_alias = |(&id, edit): (&usize, &super::GlobalEdit)| {
         let kind = module.globals.get(id).map(|g| g.kind);
@@ -66,60 +53,18 @@ pub fn rewrite(module: &Module<'_>, edits: &Edits) -> Result<Vec<u8>> {
         pass.constants = Constants::read(module)?;
         pass.types = Some(TypeTable::read(module)?);
     }
-    pass.writer.bytes(&BITCODE_MAGIC);
-    if let Some(identification) = &module.location.identification {
-        pass.writer.copy_block(TOP, data, identification);
-    }
     pass.module_block()?;
-    pass.string_table();
-    Ok(pass.writer.finish())
-}
-
-/// The records of all global values as they stand, by value id: an alias needs its aliasee's.
-fn originals(module: &Module<'_>) -> Result<Vec<GlobalRecord>> {
-    let mut reader =
-        BlockReader::new(module.location.data, &module.location.block, &BlockInfo::default());
-    let mut record = Record::new();
-    let mut found: Vec<GlobalRecord> = Vec::with_capacity(module.globals.len());
-    while found.len() < module.globals.len() {
-        match reader.next(&mut record)? {
-            Entry::End { .. } => break,
-            Entry::Record => {
-                if let Some(kind) = kind_of(record.code) {
-                    found.push(GlobalRecord { kind, fields: record.fields.clone() });
-                }
-            }
-            _ => {}
-        }
-    }
-    if found.len() != module.globals.len() {
-        return Err(Error::malformed("the module's global values changed while reading"));
-    }
-    Ok(found)
-}
-
-fn kind_of(code: u32) -> Option<GlobalKind> {
-    match code {
-        module_code::FUNCTION => Some(GlobalKind::Function),
-        module_code::GLOBALVAR => Some(GlobalKind::Variable),
-        module_code::ALIAS | module_code::ALIAS_OLD => Some(GlobalKind::Alias),
-        module_code::IFUNC => Some(GlobalKind::IFunc),
-        _ => None,
-    }
+    Ok(pass.out.finish())
 }
 
 struct Pass<'m, 'a> {
     module: &'m Module<'a>,
     edits: &'m Edits,
-    writer: Writer,
-    strtab: Vec<u8>,
+    out: Output,
     originals: Vec<GlobalRecord>,
     /// Read only where an alias becomes something else.
     constants: Constants,
     types: Option<TypeTable>,
-    /// Value id and word offset of each body that was written.
-    functions: Vec<(usize, u64)>,
-    vst_offset_bit: Option<u64>,
 }
 
 impl Pass<'_, '_> {
@@ -144,14 +89,14 @@ impl Pass<'_, '_> {
         let any_body = kept || !copies.is_empty();
         let any_dropped = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Declare);
 
-        let open = self.writer.begin_block(TOP, block.id, width);
+        let open = self.out.writer.begin_block(TOP, block.id, width);
         let mut reader = BlockReader::new(data, &block, &BlockInfo::default());
         let mut record = Record::new();
         let (mut next_global, mut next_comdat, mut next_body) = (0, 0, 0);
         loop {
             match reader.next(&mut record)? {
                 Entry::End { .. } => break,
-                Entry::DefineAbbrev { start, end } => self.writer.copy_bits(data, start, end),
+                Entry::DefineAbbrev { start, end } => self.out.writer.copy_bits(data, start, end),
                 Entry::Record => match record.code {
                     code if kind_of(code).is_some() => {
                         self.global(next_global, &record, width)?;
@@ -164,20 +109,15 @@ impl Pass<'_, '_> {
                     module_code::ASM if self.edits.module_asm.is_some() => {
                         let asm = self.edits.module_asm.as_deref().unwrap_or(&[]);
                         let fields: Vec<u64> = asm.iter().map(|&c| u64::from(c)).collect();
-                        self.writer.record(width, record.code, &fields);
+                        self.out.writer.record(width, record.code, &fields);
                     }
                     module_code::VSTOFFSET => {
                         if any_body {
-                            let unabbreviated = abbrev_id::UNABBREV_RECORD;
-                            self.writer.fixed(unabbreviated, width);
-                            self.writer.vbr(u64::from(module_code::VSTOFFSET), 6);
-                            self.writer.vbr(1, 6);
-                            self.vst_offset_bit = Some(self.writer.bit());
-                            self.writer.vbr_padded(0, 6, VSTOFFSET_CHUNKS);
+                            self.out.symbol_table_offset(width);
                         }
                     }
                     module_code::HASH => {}
-                    _ => self.writer.copy_bits(data, record.start, record.end),
+                    _ => self.out.writer.copy_bits(data, record.start, record.end),
                 },
                 Entry::Block(inner) => match inner.id {
                     block_id::FUNCTION => {
@@ -192,7 +132,7 @@ impl Pass<'_, '_> {
                                     self.body(alias, body, any_dropped)?;
                                 }
                             }
-                            self.symbol_table(width)?;
+                            self.out.symbol_table(width)?;
                         }
                     }
                     block_id::CONSTANTS => {
@@ -200,8 +140,8 @@ impl Pass<'_, '_> {
                             true => blockaddress::dangling(module, &inner, &self.lost())?,
                             false => Vec::new(),
                         };
-                        self.writer.copy_block(width, data, &inner);
-                        blockaddress::make_null(&mut self.writer, &inner, &codes);
+                        self.out.writer.copy_block(width, data, &inner);
+                        blockaddress::make_null(&mut self.out.writer, &inner, &codes);
                     }
                     // Rewritten behind the bodies.
                     block_id::VALUE_SYMTAB => {}
@@ -209,11 +149,11 @@ impl Pass<'_, '_> {
                     block_id::GLOBALVAL_SUMMARY
                     | block_id::FULL_LTO_GLOBALVAL_SUMMARY
                     | block_id::USELIST => {}
-                    _ => self.writer.copy_block(width, data, &inner),
+                    _ => self.out.writer.copy_block(width, data, &inner),
                 },
             }
         }
-        self.writer.end_block(open);
+        self.out.writer.end_block(open);
         Ok(())
     }
 
@@ -285,7 +225,7 @@ impl Pass<'_, '_> {
 
     fn global(&mut self, id: usize, record: &Record<'_>, width: u32) -> Result<()> {
         let Some(edit) = self.edits.globals.get(&id) else {
-            self.writer.copy_bits(self.module.location.data, record.start, record.end);
+            self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
             return Ok(());
         };
         let Some(mut new) = self.originals.get(id).cloned() else {
@@ -297,10 +237,9 @@ impl Pass<'_, '_> {
         };
         new.apply(edit, aliasee).map_err(|e| e.at_bit(record.start))?;
         if let Some(name) = &edit.name {
-            let (offset, len) = self.string(name);
-            new.set_name(offset, len);
+            new.set_name(self.out.name(name));
         }
-        self.writer.record(width, new.code(), &new.fields);
+        self.out.writer.record(width, new.code(), &new.fields);
         Ok(())
     }
 
@@ -309,25 +248,18 @@ impl Pass<'_, '_> {
         let kind = self.edits.comdats.get(&index).map(|&kind| (2, selection_code(kind)));
         let name = self.edits.comdat_names.get(&index);
         if kind.is_none() && name.is_none() {
-            self.writer.copy_bits(self.module.location.data, record.start, record.end);
+            self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
             return;
         }
         let mut fields = record.fields.clone();
-        let renamed = name.map(|name| self.string(name));
-        let name = renamed.into_iter().flat_map(|(offset, len)| [(0, offset), (1, len)]);
+        let renamed = name.map(|name| self.out.name(name));
+        let name = renamed.into_iter().flat_map(|[offset, len]| [(0, offset), (1, len)]);
         for (at, value) in name.chain(kind) {
             if let Some(field) = fields.get_mut(at) {
                 *field = value;
             }
         }
-        self.writer.record(width, record.code, &fields);
-    }
-
-    /// Puts a string into the string table: its offset and length.
-    fn string(&mut self, string: &[u8]) -> (u64, u64) {
-        let offset = self.strtab.len() as u64;
-        self.strtab.extend_from_slice(string);
-        (offset, string.len() as u64)
+        self.out.writer.record(width, record.code, &fields);
     }
 
     fn body(&mut self, id: usize, body: &Block, any_dropped: bool) -> Result<()> {
@@ -335,47 +267,11 @@ impl Pass<'_, '_> {
             true => blockaddress::dangling_in_body(self.module, body, &self.lost())?,
             false => Vec::new(),
         };
-        self.functions.push((id, self.word()?));
+        self.out.at_body(id)?;
         let width = self.module.location.block.abbrev_width;
-        self.writer.copy_block(width, self.module.location.data, body);
-        blockaddress::make_null(&mut self.writer, body, &codes);
+        self.out.writer.copy_block(width, self.module.location.data, body);
+        blockaddress::make_null(&mut self.out.writer, body, &codes);
         Ok(())
-    }
-
-    /// Where the writer stands, in words from the start of the file.
-    fn word(&self) -> Result<u64> {
-        let bit = self.writer.bit();
-        match bit.is_multiple_of(32) {
-            true => Ok(bit / 32),
-            // LLVM's writer asserts the same of its own output.
-            false => Err(Error::malformed("a function body that does not start at a word")),
-        }
-    }
-
-    /// The module's value symbol table: FNENTRY `[value id, offset in words]` for each body.
-    fn symbol_table(&mut self, width: u32) -> Result<()> {
-        let Some(offset_bit) = self.vst_offset_bit else { return Ok(()) };
-        let word = self.word()?;
-        const ABBREV_WIDTH: u32 = 4;
-        let open = self.writer.begin_block(width, block_id::VALUE_SYMTAB, ABBREV_WIDTH);
-        for &(id, offset) in &self.functions {
-            self.writer.record(ABBREV_WIDTH, vst_code::FNENTRY, &[id as u64, offset]);
-        }
-        self.writer.end_block(open);
-        self.writer.patch_vbr(offset_bit, word, 6, VSTOFFSET_CHUNKS);
-        Ok(())
-    }
-
-    fn string_table(&mut self) {
-        const ABBREV_WIDTH: u32 = 3;
-        let open = self.writer.begin_block(TOP, block_id::STRTAB, ABBREV_WIDTH);
-        let blob =
-            Abbrev { scalars: vec![Scalar::Literal(u64::from(STRTAB_BLOB))], tail: Tail::Blob };
-        self.writer.define_abbrev(ABBREV_WIDTH, &blob);
-        let first = abbrev_id::FIRST_APPLICATION as u32;
-        let strtab = std::mem::take(&mut self.strtab);
-        self.writer.abbreviated(ABBREV_WIDTH, first, &blob, STRTAB_BLOB, &[], Some(&strtab));
-        self.writer.end_block(open);
     }
 }
 
