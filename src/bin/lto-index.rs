@@ -1,10 +1,12 @@
 //! `lto-index`: indexes of ThinLTO for people.
 //!
 //! In: bitcode files, native objects with bitcode, and archives of both. Out: whether they have an
-//! index, its text, one index of many, an index in a native object, the differences of two. All
-//! work is done by the library's `summary` and `thinlto_file`.
+//! index, its text, one index of many, an index in a native object, the differences of two; and why
+//! a thin link imports what it does. All work is done by the library's `summary`, `thinlto_file` and
+//! `tools::explain`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ use LTO::summary::{
     read_file, write_assembly,
 };
 use LTO::thinlto_file::{find_name, write_atomically, write_json};
+use LTO::tools::explain;
 use rayon::prelude::*;
 
 const HELP: &str = "\
@@ -34,6 +37,11 @@ Commands:
   wrap --triple T -o OUT FILE
                           Put a file of bitcode into a native object for a target.
   diff A B                Compare two indexes entry by entry; exit code 1 if they differ.
+  why MODULE FUNCTION LINK...
+                          Why a ThinLTO link imports the function into the module, or why it does
+                          not: every call looked into, every copy, what each had against it; exit
+                          code 1 if it is not imported.
+  graph [--dot] LINK...   Which module imports how much from which; --dot for Graphviz.
 
 Options:
   --json                  With has and show: print JSON.
@@ -44,6 +52,11 @@ Options:
   -h, --help              Display this help.
   -V, --version           Display the version.
 
+A LINK is its files with resolutions as llvm-lto2 takes them: -r FILE,SYMBOL,LETTERS, and @FILE for
+more arguments, such as the resolution.txt that linkers write with save-temps. Files alone are taken
+for a shared library in which the first definition of a name prevails. Options of the thin link
+(-import-instr-limit=N and so on) and -O0 work as for llvm-lto2.
+
 A FILE is bitcode, a native object (ELF, Mach-O, COFF) with bitcode in it, or an archive of these;
 a member goes by archive(member). The exit code is 0, 1 where the answer is no, 2 after an error.
 
@@ -52,6 +65,8 @@ Examples:
   lto-index show main.o main
   lto-index merge -o all.thinlto.bc *.o libx.a
   lto-index diff old.thinlto.bc new.thinlto.bc
+  lto-index why main.o compute @program.resolution.txt
+  lto-index graph --dot @program.resolution.txt | dot -Tsvg > imports.svg
 ";
 
 /// Archives within archives, at most.
@@ -67,21 +82,49 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+        Some("why" | "graph") if !std::env::args_os().any(|word| word == "--help") => {
+            finish(about_a_link())
+        }
+        _ => about_indexes(),
+    }
+}
+
+/// The commands that do a thin link.
+fn about_a_link() -> std::result::Result<bool, Failure> {
+    let arguments = || std::env::args_os().skip(2);
+    let (text, yes) = match std::env::args_os().nth(1) {
+        Some(command) if command == "why" => {
+            let answer = explain::why(arguments())?;
+            (answer.text, answer.imported)
+        }
+        _ => (explain::graph(arguments())?, true),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(yes)
+}
+
+fn about_indexes() -> ExitCode {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    let message = match parse(words) {
-        Ok(Some(args)) => match run(&args) {
-            Ok(true) => return ExitCode::SUCCESS,
-            Ok(false) => return ExitCode::from(1),
-            Err(Failure::Io(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
-            }
-            Err(Failure::Io(error)) => format!("error: cannot write: {error}"),
-            Err(Failure::Lto(error)) => format!("error: {error}"),
-        },
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(message) => format!("{message}\nTry lto-index --help."),
-    };
+    match parse(words) {
+        Ok(Some(args)) => finish(run(&args)),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(message) => fail(&format!("{message}\nTry lto-index --help.")),
+    }
+}
+
+fn finish(done: std::result::Result<bool, Failure>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Failure::Io(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Io(error)) => fail(&format!("error: cannot write: {error}")),
+        Err(Failure::Lto(error)) => fail(&format!("error: {error}")),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
     // Nobody is left to tell where the standard error is closed.
     let _ = writeln!(io::stderr(), "lto-index: {message}");
     ExitCode::from(2)

@@ -73,8 +73,21 @@ pub struct ThinInputs {
 /// # Errors
 /// That of the first file that has one, naming it; misuse where two files go by one name.
 pub fn read<S: Source>(sources: &[S], behaviour: &Behaviour) -> Result<ThinInputs> {
+    read_with(sources, behaviour, &ReadOptions::THIN_LINK)
+}
+
+/// As [`read`], with more than the thin link looks at.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with<S: Source>(
+    sources: &[S],
+    behaviour: &Behaviour,
+    options: &ReadOptions,
+) -> Result<ThinInputs> {
+    let read_file = |source: &S| read_file(source, behaviour, options);
     let files: Vec<Result<(Vec<Read>, Vec<u8>)>> =
-        sources.par_iter().with_max_len(1).map(|source| read_file(source, behaviour)).collect();
+        sources.par_iter().with_max_len(1).map(read_file).collect();
     let mut parts = Vec::new();
     let mut modules = Vec::new();
     let mut thin = Vec::with_capacity(sources.len());
@@ -122,14 +135,18 @@ fn in_source<S: Source>(sources: &[S], number: usize, error: Error) -> Error {
     }
 }
 
-fn read_file<S: Source>(source: &S, behaviour: &Behaviour) -> Result<(Vec<Read>, Vec<u8>)> {
+fn read_file<S: Source>(
+    source: &S,
+    behaviour: &Behaviour,
+    options: &ReadOptions,
+) -> Result<(Vec<Read>, Vec<u8>)> {
     let bytes = source.bytes()?;
     let file = InputFile::open(&bytes)?;
     let resolutions = source.resolve(&file)?;
     let mut resolutions = resolutions.into_iter();
     let mut modules = Vec::with_capacity(1);
     for (number, module) in file.modules().iter().enumerate() {
-        let mut part = read_module(module, source.path(), &ReadOptions::THIN_LINK)?;
+        let mut part = read_module(module, source.path(), options)?;
         let regular = part.as_ref().is_none_or(|part| part.is_full_lto());
         if let (true, Some(part)) = (regular, &mut part) {
             // Regular LTO modules will be one; LLVM calls it by the empty path. Ours must differ,

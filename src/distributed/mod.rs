@@ -14,6 +14,6 @@ mod output;
 mod shards;
 
 pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed, member_name};
-pub use inputs::{Source, ThinInputs, read};
+pub use inputs::{Source, ThinInputs, read, read_with};
 pub use output::write_atomically;
 pub use shards::{Shards, empty_index};

@@ -188,6 +188,14 @@ pub fn boolean(name: &[u8], value: Option<Word<'_>>) -> Result<bool> {
     }
 }
 
+/// Appends a line of several pieces.
+pub(super) fn line(text: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        text.extend_from_slice(part);
+    }
+    text.push(b'\n');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

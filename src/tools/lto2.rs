@@ -4,21 +4,17 @@
 //! `dump-symtab` prints a file's symbols. In: arguments. Out: an exit code. Source of words and
 //! formats: llvm-lto2.cpp.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::command_line::{Argument, Arguments, Parser, Word, boolean};
+use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
+use super::saved_link::{SavedLink, resolution_text};
 use crate::container::{self, FileBytes};
-use crate::distributed::{
-    self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, write_atomically,
-};
+use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Unindexed, write_atomically};
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
-use crate::resolution::SymbolResolution;
 use crate::summary::{Format, ModuleId};
 use crate::symbols::InputFile;
 use crate::symbols::irsymtab::{self, version_and_producer};
@@ -47,50 +43,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// A resolution on the command line. Links have millions of them.
-struct Said<'a> {
-    symbol: Cow<'a, [u8]>,
-    resolution: SymbolResolution,
-}
-
-/// What was said of each file's symbols.
-#[derive(Default)]
-struct Resolutions<'a> {
-    by_file: HashMap<Vec<u8>, usize>,
-    said: Vec<(Word<'a>, Vec<Said<'a>>)>,
-}
-
-impl<'a> Resolutions<'a> {
-    /// The list of a file. Saved resolutions stand file by file, so that the last one is tried
-    /// before the table.
-    fn of(&mut self, file: Word<'a>) -> &mut Vec<Said<'a>> {
-        let last = self.said.len().wrapping_sub(1);
-        let at = match self.said.last() {
-            Some((name, _)) if *name == file => last,
-            _ => match self.by_file.get(&*file) {
-                Some(&at) => at,
-                None => {
-                    self.by_file.insert(file.to_vec(), self.said.len());
-                    if let Some((_, said)) = self.said.last_mut() {
-                        said.shrink_to_fit();
-                    }
-                    self.said.push((file, Vec::new()));
-                    self.said.len() - 1
-                }
-            },
-        };
-        &mut self.said[at].1
-    }
-
-    fn get(&self, file: &[u8]) -> &[Said<'a>] {
-        self.by_file.get(file).map_or(&[], |&at| &self.said[at].1)
-    }
-}
-
 /// What `run` was asked to do.
 struct Job<'a> {
-    files: Vec<Word<'a>>,
-    resolutions: Resolutions<'a>,
+    link: SavedLink<'a>,
     output: Option<Word<'a>>,
     distributed_indexes: bool,
     emit_imports: bool,
@@ -110,19 +65,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build_global();
     }
     let mut options = job.options.clone();
-    let inputs: Vec<FileInput<'_>> =
-        job.files.iter().map(|path| FileInput { path, said: job.resolutions.get(path) }).collect();
-    let known: HashSet<&[u8]> = job.files.iter().map(|file| &**file).collect();
-    if let Some((file, said)) = job
-        .resolutions
-        .said
-        .iter()
-        .filter(|(file, _)| !known.contains(&**file))
-        .min_by_key(|f| &f.0)
-    {
-        let symbol = said.first().map_or(&b""[..], |said| &said.symbol);
-        return Err(unused(file, symbol));
-    }
+    let inputs = job.link.inputs()?;
     let mut read = distributed::read(&inputs, &options.behaviour)?;
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
@@ -145,6 +88,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if job.distributed_indexes {
         let modules: Vec<(&[u8], Option<ModuleId>)> = job
+            .link
             .files
             .iter()
             .enumerate()
@@ -170,29 +114,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The resolutions as LLVM saves them, and as `run` takes them again.
-fn resolution_text(inputs: &[FileInput<'_>]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for input in inputs {
-        line(&mut text, &[input.path]);
-        for said in input.said {
-            let r = said.resolution;
-            let letters: Vec<u8> = [
-                (r.prevailing, b'p'),
-                (r.final_definition_in_linkage_unit, b'l'),
-                (r.visible_to_regular_obj, b'x'),
-                (r.linker_redefined, b'r'),
-            ]
-            .iter()
-            .filter(|(on, _)| *on)
-            .map(|&(_, letter)| letter)
-            .collect();
-            line(&mut text, &[b"-r=", input.path, b",", &said.symbol, b",", &letters]);
-        }
-    }
-    text
-}
-
 /// The counts under LLVM's names for them.
 fn stats(plan: &crate::thinlink::LinkPlan, values: usize) -> String {
     let live = plan.liveness.live_value_count();
@@ -211,8 +132,7 @@ fn is_elf(triple: &[u8]) -> bool {
 
 fn parse(arguments: &Arguments) -> Result<Job<'_>> {
     let mut job = Job {
-        files: Vec::new(),
-        resolutions: Resolutions::default(),
+        link: SavedLink::default(),
         output: None,
         distributed_indexes: false,
         emit_imports: false,
@@ -228,13 +148,13 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
     while let Some(argument) = parser.next_argument() {
         let (name, value) = match argument {
             Argument::Positional(word) => {
-                job.files.push(word);
+                job.link.files.push(word);
                 continue;
             }
             Argument::Option(name, value) => (name, value),
         };
         match &*name {
-            b"r" => add_resolution(&mut job, parser.value(&name, value)?)?,
+            b"r" => job.link.add_resolution(parser.value(&name, value)?)?,
             b"o" => job.output = Some(parser.value(&name, value)?),
             b"thinlto-distributed-indexes" => job.distributed_indexes = boolean(&name, value)?,
             b"thinlto-emit-imports" | b"thinlto-emit-imports-files" => {
@@ -296,7 +216,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             _ => other_option(&mut job.options, &name, value, &mut parser)?,
         }
     }
-    if job.files.is_empty() {
+    if job.link.files.is_empty() {
         return Err(Error::misuse(
             "Not enough positional command line arguments specified! Must specify at least 1 \
              positional argument",
@@ -335,112 +255,6 @@ pub(super) fn other_option<'a>(
 #[cold]
 pub(super) fn not_here(name: &[u8]) -> Error {
     Error::misuse(format!("Unknown command line argument '-{}'", String::from_utf8_lossy(name)))
-}
-
-/// `-r FILE,SYMBOL,RESOLUTION`; neither file nor symbol may hold a comma.
-fn add_resolution<'a>(job: &mut Job<'a>, text: Word<'a>) -> Result<()> {
-    let bad = |text: &[u8]| {
-        Error::misuse(format!("invalid resolution: {}", String::from_utf8_lossy(text)))
-    };
-    let first = memchr::memchr(b',', &text).ok_or_else(|| bad(&text))?;
-    let rest = &text[first + 1..];
-    if rest.is_empty() {
-        return Err(bad(&text));
-    }
-    let second = memchr::memchr(b',', rest);
-    let symbol = first + 1..first + 1 + second.unwrap_or(rest.len());
-    let mut resolution = SymbolResolution::default();
-    for &c in second.and_then(|at| rest.get(at + 1..)).unwrap_or(&[]) {
-        match c {
-            b'p' => resolution.prevailing = true,
-            b'l' => resolution.final_definition_in_linkage_unit = true,
-            b'x' => resolution.visible_to_regular_obj = true,
-            b'r' => resolution.linker_redefined = true,
-            other => {
-                return Err(Error::misuse(format!(
-                    "invalid character {} in resolution: {}",
-                    char::from(other),
-                    String::from_utf8_lossy(&text)
-                )));
-            }
-        }
-    }
-    let (file, symbol) = match &text {
-        Cow::Borrowed(text) => (Cow::Borrowed(&text[..first]), Cow::Borrowed(&text[symbol])),
-        Cow::Owned(text) => (Cow::Owned(text[..first].to_vec()), Cow::Owned(text[symbol].to_vec())),
-    };
-    job.resolutions.of(file).push(Said { symbol, resolution });
-    Ok(())
-}
-
-/// A file of the command line and what was said of its symbols.
-struct FileInput<'a> {
-    path: &'a [u8],
-    said: &'a [Said<'a>],
-}
-
-impl Source for FileInput<'_> {
-    type Bytes = FileBytes;
-
-    fn path(&self) -> &[u8] {
-        self.path
-    }
-
-    fn bytes(&self) -> Result<FileBytes> {
-        FileBytes::open(Path::new(OsStr::from_bytes(self.path)))
-    }
-
-    fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
-        // Saved resolutions stand in the order of the symbols, so that most often no look-up is
-        // needed. A symbol that stands several times takes its resolutions in their order.
-        let in_order: Vec<SymbolResolution> = file
-            .symbols()
-            .zip(self.said)
-            .take_while(|(symbol, said)| symbol.name == &*said.symbol)
-            .map(|(_, said)| said.resolution)
-            .collect();
-        if in_order.len() == self.said.len() && in_order.len() == file.symbols().count() {
-            return Ok(in_order);
-        }
-        let mut by_name: HashMap<&[u8], VecDeque<SymbolResolution>> = HashMap::new();
-        for said in self.said {
-            by_name.entry(&said.symbol).or_default().push_back(said.resolution);
-        }
-        let mut resolutions = Vec::new();
-        for symbol in file.symbols() {
-            // Splitting a module adds a dot and a hash to the names of promoted locals.
-            let short = symbol.name.iter().rposition(|&c| c == b'.');
-            let short = short.map(|at| &symbol.name[..at]);
-            let known = if by_name.get(symbol.name).is_some_and(|q| !q.is_empty()) {
-                by_name.get_mut(symbol.name)
-            } else {
-                short.and_then(|name| by_name.get_mut(name))
-            };
-            match known.and_then(VecDeque::pop_front) {
-                Some(resolution) => resolutions.push(resolution),
-                None => {
-                    return Err(Error::misuse(format!(
-                        "missing symbol resolution for {},{}",
-                        String::from_utf8_lossy(self.path),
-                        String::from_utf8_lossy(symbol.name)
-                    )));
-                }
-            }
-        }
-        match by_name.iter().filter(|(_, left)| !left.is_empty()).map(|(name, _)| name).min() {
-            Some(name) => Err(unused(self.path, name)),
-            None => Ok(resolutions),
-        }
-    }
-}
-
-#[cold]
-fn unused(file: &[u8], symbol: &[u8]) -> Error {
-    Error::misuse(format!(
-        "unused symbol resolution for {},{}",
-        String::from_utf8_lossy(file),
-        String::from_utf8_lossy(symbol)
-    ))
 }
 
 fn dump_symtab(files: impl Iterator<Item = OsString>) -> Result<()> {
@@ -521,11 +335,4 @@ fn dump_file(bytes: &[u8], text: &mut Vec<u8>) -> Result<()> {
     }
     text.push(b'\n');
     Ok(())
-}
-
-fn line(text: &mut Vec<u8>, parts: &[&[u8]]) {
-    for part in parts {
-        text.extend_from_slice(part);
-    }
-    text.push(b'\n');
 }

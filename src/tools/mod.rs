@@ -4,5 +4,7 @@
 //! are front ends: they convert and delegate.
 
 pub mod command_line;
+pub mod explain;
 pub mod lto;
 pub mod lto2;
+mod saved_link;

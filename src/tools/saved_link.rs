@@ -1,0 +1,307 @@
+//! A link as LLVM's linkers save it: files, and what was said of each of their symbols.
+//!
+//! In: the words of a `resolution.txt`, or of `llvm-lto2 run`. Out: [`SavedLink`], whose
+//! [`FileInput`]s are what the thin link reads. Source: `run` of llvm-lto2.cpp, `addFile` of lld's
+//! InputFiles.cpp for the names of members of archives.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::command_line::{Word, line};
+use crate::container::{Archive, FileBytes, MemberData};
+use crate::distributed::Source;
+use crate::error::{Error, Result};
+use crate::resolution::SymbolResolution;
+use crate::symbols::InputFile;
+
+/// Files and resolutions.
+#[derive(Default)]
+pub struct SavedLink<'a> {
+    /// The files, in the order of the link.
+    pub files: Vec<Word<'a>>,
+    resolutions: Resolutions<'a>,
+}
+
+/// A resolution on the command line. Links have millions of them.
+struct Said<'a> {
+    symbol: Cow<'a, [u8]>,
+    resolution: SymbolResolution,
+}
+
+/// What was said of each file's symbols.
+#[derive(Default)]
+struct Resolutions<'a> {
+    by_file: HashMap<Vec<u8>, usize>,
+    said: Vec<(Word<'a>, Vec<Said<'a>>)>,
+}
+
+impl<'a> Resolutions<'a> {
+    /// The list of a file. Saved resolutions stand file by file, so that the last one is tried
+    /// before the table.
+    fn of(&mut self, file: Word<'a>) -> &mut Vec<Said<'a>> {
+        let last = self.said.len().wrapping_sub(1);
+        let at = match self.said.last() {
+            Some((name, _)) if *name == file => last,
+            _ => match self.by_file.get(&*file) {
+                Some(&at) => at,
+                None => {
+                    self.by_file.insert(file.to_vec(), self.said.len());
+                    if let Some((_, said)) = self.said.last_mut() {
+                        said.shrink_to_fit();
+                    }
+                    self.said.push((file, Vec::new()));
+                    self.said.len() - 1
+                }
+            },
+        };
+        &mut self.said[at].1
+    }
+
+    fn get(&self, file: &[u8]) -> &[Said<'a>] {
+        self.by_file.get(file).map_or(&[], |&at| &self.said[at].1)
+    }
+}
+
+impl<'a> SavedLink<'a> {
+    /// `-r FILE,SYMBOL,RESOLUTION`; neither file nor symbol may hold a comma.
+    pub fn add_resolution(&mut self, text: Word<'a>) -> Result<()> {
+        let bad = |text: &[u8]| {
+            Error::misuse(format!("invalid resolution: {}", String::from_utf8_lossy(text)))
+        };
+        let first = memchr::memchr(b',', &text).ok_or_else(|| bad(&text))?;
+        let rest = &text[first + 1..];
+        if rest.is_empty() {
+            return Err(bad(&text));
+        }
+        let second = memchr::memchr(b',', rest);
+        let symbol = first + 1..first + 1 + second.unwrap_or(rest.len());
+        let mut resolution = SymbolResolution::default();
+        for &c in second.and_then(|at| rest.get(at + 1..)).unwrap_or(&[]) {
+            match c {
+                b'p' => resolution.prevailing = true,
+                b'l' => resolution.final_definition_in_linkage_unit = true,
+                b'x' => resolution.visible_to_regular_obj = true,
+                b'r' => resolution.linker_redefined = true,
+                other => {
+                    return Err(Error::misuse(format!(
+                        "invalid character {} in resolution: {}",
+                        char::from(other),
+                        String::from_utf8_lossy(&text)
+                    )));
+                }
+            }
+        }
+        let (file, symbol) = match &text {
+            Cow::Borrowed(text) => (Cow::Borrowed(&text[..first]), Cow::Borrowed(&text[symbol])),
+            Cow::Owned(text) => {
+                (Cow::Owned(text[..first].to_vec()), Cow::Owned(text[symbol].to_vec()))
+            }
+        };
+        self.resolutions.of(file).push(Said { symbol, resolution });
+        Ok(())
+    }
+
+    /// Whether anything was said of any symbol.
+    pub fn has_resolutions(&self) -> bool {
+        !self.resolutions.said.is_empty()
+    }
+
+    /// Says of every symbol what a linker would that makes a shared library of the files alone:
+    /// the first definition of a name prevails, and all are seen from outside.
+    ///
+    /// # Errors
+    /// As [`InputFile::open`].
+    pub fn assume_resolutions(&mut self) -> Result<()> {
+        let mut defined: HashSet<Box<[u8]>> = HashSet::new();
+        for path in &self.files {
+            let blame = |e: Error| e.in_file(String::from_utf8_lossy(path));
+            let bytes = FileInput { path, said: &[] }.bytes().map_err(blame)?;
+            let file = InputFile::open(&bytes).map_err(blame)?;
+            let said = file
+                .symbols()
+                .map(|symbol| Said {
+                    symbol: Cow::Owned(symbol.name.to_vec()),
+                    resolution: SymbolResolution {
+                        prevailing: !symbol.is_undefined() && defined.insert(symbol.name.into()),
+                        visible_to_regular_obj: true,
+                        ..SymbolResolution::default()
+                    },
+                })
+                .collect::<Vec<_>>();
+            *self.resolutions.of(path.clone()) = said;
+        }
+        Ok(())
+    }
+
+    /// The files with what was said of them.
+    ///
+    /// # Errors
+    /// Misuse, where something was said of a file that is not in the link.
+    pub fn inputs(&self) -> Result<Vec<FileInput<'_>>> {
+        let known: HashSet<&[u8]> = self.files.iter().map(|file| &**file).collect();
+        let said = &self.resolutions.said;
+        let strays = said.iter().filter(|(file, _)| !known.contains(&**file));
+        if let Some((file, said)) = strays.min_by_key(|f| &f.0) {
+            let symbol = said.first().map_or(&b""[..], |said| &said.symbol);
+            return Err(unused(file, symbol));
+        }
+        let inputs = self.files.iter();
+        Ok(inputs.map(|path| FileInput { path, said: self.resolutions.get(path) }).collect())
+    }
+}
+
+/// The resolutions as LLVM saves them, and as `run` takes them again.
+pub fn resolution_text(inputs: &[FileInput<'_>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for input in inputs {
+        line(&mut text, &[input.path]);
+        for said in input.said {
+            let r = said.resolution;
+            let letters: Vec<u8> = [
+                (r.prevailing, b'p'),
+                (r.final_definition_in_linkage_unit, b'l'),
+                (r.visible_to_regular_obj, b'x'),
+                (r.linker_redefined, b'r'),
+            ]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|&(_, letter)| letter)
+            .collect();
+            line(&mut text, &[b"-r=", input.path, b",", &said.symbol, b",", &letters]);
+        }
+    }
+    text
+}
+
+/// A file of the command line and what was said of its symbols.
+pub struct FileInput<'a> {
+    path: &'a [u8],
+    said: &'a [Said<'a>],
+}
+
+impl Source for FileInput<'_> {
+    type Bytes = FileBytes;
+
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    fn bytes(&self) -> Result<FileBytes> {
+        let path = Path::new(OsStr::from_bytes(self.path));
+        match member_of_archive(self.path) {
+            Some((archive, offset)) if !path.exists() => read_member(archive, offset),
+            _ => FileBytes::open(path),
+        }
+    }
+
+    fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+        // Saved resolutions stand in the order of the symbols, so that most often no look-up is
+        // needed. A symbol that stands several times takes its resolutions in their order.
+        let in_order: Vec<SymbolResolution> = file
+            .symbols()
+            .zip(self.said)
+            .take_while(|(symbol, said)| symbol.name == &*said.symbol)
+            .map(|(_, said)| said.resolution)
+            .collect();
+        if in_order.len() == self.said.len() && in_order.len() == file.symbols().count() {
+            return Ok(in_order);
+        }
+        let mut by_name: HashMap<&[u8], VecDeque<SymbolResolution>> = HashMap::new();
+        for said in self.said {
+            by_name.entry(&said.symbol).or_default().push_back(said.resolution);
+        }
+        let mut resolutions = Vec::new();
+        for symbol in file.symbols() {
+            // Splitting a module adds a dot and a hash to the names of promoted locals.
+            let short = symbol.name.iter().rposition(|&c| c == b'.');
+            let short = short.map(|at| &symbol.name[..at]);
+            let known = if by_name.get(symbol.name).is_some_and(|q| !q.is_empty()) {
+                by_name.get_mut(symbol.name)
+            } else {
+                short.and_then(|name| by_name.get_mut(name))
+            };
+            match known.and_then(VecDeque::pop_front) {
+                Some(resolution) => resolutions.push(resolution),
+                None => {
+                    return Err(Error::misuse(format!(
+                        "missing symbol resolution for {},{}",
+                        String::from_utf8_lossy(self.path),
+                        String::from_utf8_lossy(symbol.name)
+                    )));
+                }
+            }
+        }
+        match by_name.iter().filter(|(_, left)| !left.is_empty()).map(|(name, _)| name).min() {
+            Some(name) => Err(unused(self.path, name)),
+            None => Ok(resolutions),
+        }
+    }
+}
+
+#[cold]
+fn unused(file: &[u8], symbol: &[u8]) -> Error {
+    Error::misuse(format!(
+        "unused symbol resolution for {},{}",
+        String::from_utf8_lossy(file),
+        String::from_utf8_lossy(symbol)
+    ))
+}
+
+/// The archive that a name like `lib.a.llvm.68.a.c` (LLVM's gold plugin) or `lib.a(a.o at 68)` (lld)
+/// means, and where in it the member is: for lld its header.
+fn member_of_archive(name: &[u8]) -> Option<(&[u8], u64)> {
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
+    if let Some(inner) = name.strip_suffix(b")") {
+        let at = memchr::memmem::rfind(inner, b" at ")?;
+        let open = inner.get(..at)?.iter().rposition(|&c| c == b'(')?;
+        return Some((inner.get(..open)?, number(inner.get(at + 4..)?)?));
+    }
+    let at = memchr::memmem::rfind(name, b".llvm.")?;
+    let rest = name.get(at + 6..)?;
+    let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
+    (rest.get(digits) == Some(&b'.')).then_some(())?;
+    Some((name.get(..at)?, number(rest.get(..digits)?)?))
+}
+
+/// The member whose header or contents start at `offset`.
+fn read_member(archive: &[u8], offset: u64) -> Result<FileBytes> {
+    /// The size of a member's header, in bytes (`struct ar_hdr`).
+    const HEADER: u64 = 60;
+    let path = Path::new(OsStr::from_bytes(archive));
+    let bytes = FileBytes::open(path)?;
+    for member in Archive::parse(&bytes)?.members() {
+        let member = member?;
+        if member.offset != offset && member.offset != offset.saturating_add(HEADER) {
+            continue;
+        }
+        return match (&member.data, member.path(path)) {
+            (MemberData::Here(bytes), _) => {
+                let file = File::open(path).map_err(|e| Error::io("cannot open", &e))?;
+                FileBytes::from_fd(file.as_raw_fd(), member.offset, Some(bytes.len() as u64))
+            }
+            (MemberData::File(_), Some(path)) => FileBytes::open(&path),
+            (MemberData::File(_), None) => break,
+        };
+    }
+    Err(Error::misuse(format!("the archive has no member at {offset}"))
+        .in_file(path.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_members_come_apart() {
+        assert_eq!(member_of_archive(b"d/lib.a.llvm.68.a.c"), Some((&b"d/lib.a"[..], 68)));
+        assert_eq!(member_of_archive(b"d/lib.a(a.o at 68)"), Some((&b"d/lib.a"[..], 68)));
+        for plain in [&b"a.o"[..], b"lib.a(a.o)", b"a.llvm.x.c", b"a.llvm.68", b""] {
+            assert_eq!(member_of_archive(plain), None);
+        }
+    }
+}
