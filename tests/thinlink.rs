@@ -369,3 +369,61 @@ fn bad_input_is_named_and_leaves_no_index() {
     let left: Vec<_> = std::fs::read_dir(folder.join("out")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
+
+/// LLVM walks a set of pointers here, so that the order of records is not always the same: entries
+/// are compared, not bytes.
+#[test]
+fn a_workload_definition_takes_the_place_of_the_limits() {
+    let scratch = Scratch::new("thinlink-workload");
+    let folder = scratch.path();
+    let indexes = || OBJECTS.map(|object| format!("{object}.thinlto.bc"));
+    for version in [19, 22] {
+        compile(&scratch, version, &[]);
+        resolutions(&scratch, version, PROGRAM);
+        scratch.write(
+            "work.json",
+            // main with what is too large for it, a local function, itself, and what nobody defines.
+            r#"{ "main": ["_Z3bigi", "_ZL6helperi", "main", "nonesuch", "_Z8weak_onev"],
+                 "_Z6chain2i": [], "nowhere": ["main"], "_ZN3BoxIiE3getEv": ["main"] }"#,
+        );
+        let common = [
+            "run",
+            "@out.resolution.txt",
+            "-o",
+            "lto",
+            "-thinlto-distributed-indexes",
+            "-thinlto-emit-imports",
+            "-thinlto-workload-def=work.json",
+        ];
+        succeed(format!("llvm-lto2-{version}"), folder, &common);
+        let imports = || OBJECTS.map(|object| scratch.read(&format!("{object}.imports")));
+        let theirs = imports();
+        for index in indexes() {
+            std::fs::rename(folder.join(&index), folder.join(format!("{index}.llvm"))).unwrap();
+        }
+        let version = format!("-llvm-version={version}");
+        succeed(ours("llvm-lto2"), folder, &[&common[..], &[&version]].concat());
+        assert!(imports() == theirs, "{version}");
+        for index in indexes() {
+            let llvm = format!("{index}.llvm");
+            let diff = run(env!("CARGO_BIN_EXE_lto-index"), folder, &["diff", &index, &llvm]);
+            assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+        }
+        // It is not what the limits would have given.
+        let why = ["why", "main.o", "_Z3bigi", "@out.resolution.txt"];
+        let limits = run(env!("CARGO_BIN_EXE_lto-index"), folder, &why);
+        assert_eq!(limits.status.code(), Some(1));
+        let definition = "-thinlto-workload-def=work.json";
+        let said =
+            run(env!("CARGO_BIN_EXE_lto-index"), folder, &[&why[..], &[definition]].concat());
+        assert!(String::from_utf8_lossy(&said.stdout).contains("the workload definition asks"));
+    }
+    for (file, words) in [("main.o", "Invalid thinlto contextual profile"), ("none", "none")] {
+        let option = format!("-thinlto-workload-def={file}");
+        let arguments =
+            ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-distributed-indexes", &option];
+        let output = run(ours("llvm-lto2"), folder, &arguments);
+        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{output:?}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

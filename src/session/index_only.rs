@@ -119,7 +119,7 @@ pub fn run(
     };
     let mut llvm_options = Vec::new();
     for option in &config.llvm_options {
-        if !options.take(option.trim_start_matches('-'))? {
+        if !distributed::take_option(&mut options, option.trim_start_matches('-'))? {
             llvm_options.push(option.clone());
         }
     }
@@ -141,7 +141,10 @@ pub fn run(
     let mut linked = Vec::new();
     let read_inputs = match config.unified_regular {
         true => None,
-        false => Some(distributed::read(&named, &options.behaviour)?),
+        false => {
+            let wanted = distributed::read_options(&options);
+            Some(distributed::read_with(&named, &options.behaviour, &wanted)?)
+        }
     };
     let is_elf =
         |inputs: &ThinInputs| Triple::parse(&inputs.target_triple).format == ObjectFormat::Elf;

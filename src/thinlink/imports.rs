@@ -21,6 +21,7 @@
 //! `ComputeCrossModuleImport`.
 
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::bits::{AtomicBits, Bits};
@@ -276,6 +277,8 @@ pub struct Importer<'i> {
     /// not known yet. One more than that number is stored. Filled on the way, by any thread: all
     /// find the same.
     least_sizes: Vec<AtomicU32>,
+    /// By module, what a workload definition says to import in place of what the limits would.
+    workloads: HashMap<ModuleId, Vec<ValueId>>,
 }
 
 impl<'i> Importer<'i> {
@@ -297,6 +300,7 @@ impl<'i> Importer<'i> {
             options,
             importable_variables: Bits::default(),
             least_sizes: Vec::new(),
+            workloads: options.workloads.as_ref().map(|w| w.by_module(index)).unwrap_or_default(),
         };
         let importable = AtomicBits::new(index.guids().len());
         (0..index.modules().len() as u32).into_par_iter().for_each(|module| {
@@ -366,6 +370,10 @@ impl<'i> Importer<'i> {
                 slot.threshold = id.0;
             }
         }
+        if let Some(values) = self.workloads.get(&module) {
+            self.select_workload(module, values, scratch, observer);
+            return ImportList { steps: scratch.steps.as_slice().to_vec() };
+        }
         let limit = self.options.import_instr_limit;
         for &id in order.defined(module) {
             if !self.liveness.is_live(id.index()) {
@@ -383,6 +391,39 @@ impl<'i> Importer<'i> {
             }
         }
         ImportList { steps: scratch.steps.as_slice().to_vec() }
+    }
+
+    /// Imports what a workload definition says, whatever its size: the prevailing copy, or else the
+    /// first that may be imported (`WorkloadImportsManager::computeImportForModule`).
+    fn select_workload<O: Observer>(
+        &self,
+        module: ModuleId,
+        values: &[ValueId],
+        scratch: &mut Scratch,
+        observer: &mut O,
+    ) {
+        for &value in values {
+            let Some(slot) = scratch.slot(value) else { continue };
+            if slot.callee == DEFINED && self.is_prevailing(SummaryId(slot.threshold)) {
+                continue;
+            }
+            let copies = self.index.copies(value);
+            let may_be_imported = |id: &&SummaryId| {
+                self.index
+                    .summary(**id)
+                    .is_some_and(|copy| self.qualify(copy, copies.len(), module).is_ok())
+            };
+            let mut candidates = copies.iter().filter(may_be_imported);
+            let first = candidates.clone().next();
+            let Some(&chosen) = candidates.find(|id| self.is_prevailing(**id)).or(first) else {
+                continue;
+            };
+            let Some(summary) = self.index.summary(chosen) else { continue };
+            if summary.module() != module {
+                scratch.add_definition(value, chosen, self.options.import_declaration);
+                self.import_variables(summary, scratch, observer);
+            }
+        }
     }
 
     /// `computeImportForFunction`.

@@ -12,6 +12,7 @@
 //! | `attributes` | read-only, write-only, dso_local | `propagateAttributes` |
 //! | `module_order`, `order` | the order of LLVM's hash tables | `collectDefinedGVSummariesPerModule` |
 //! | `imports` | what each module imports | `ComputeCrossModuleImport` |
+//! | `workload` | what the user says belongs together | `WorkloadImportsManager` |
 //! | `exports` | what others will refer to | the same |
 //! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
 //! | `function_attrs` | norecurse, nounwind | `thinLTOPropagateFunctionAttrs` |
@@ -34,6 +35,7 @@ mod options;
 pub mod order;
 mod plan;
 mod why;
+mod workload;
 
 pub use attributes::Attributes;
 pub use bits::Bits;
@@ -45,5 +47,6 @@ pub use linkage::{Linkages, Steps};
 pub use liveness::{IndirectCalls, Liveness};
 pub use module_order::ModuleOrder;
 pub use options::{Behaviour, ThinLinkOptions, VisibilityScheme};
-pub use plan::{BeforeLinkage, LegacyPhases, LinkPlan, promoted_name};
+pub use plan::{BeforeLinkage, LegacyPhases, LinkPlan, promoted_name, promoted_name_by_source};
 pub use why::{Considered, Explanation};
+pub use workload::Workloads;

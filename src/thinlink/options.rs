@@ -2,6 +2,7 @@
 //!
 //! In: words of a command line. Out: [`ThinLinkOptions`]. The defaults are LLVM's.
 
+use super::workload::Workloads;
 use crate::error::{Error, Result};
 
 /// What LLVM 19 and LLVM 22 do differently in the thin link. Each field is one difference;
@@ -108,6 +109,12 @@ pub struct ThinLinkOptions {
     pub whole_program_visibility: bool,
     /// `-supports-hot-cold-new`: the allocator has the interfaces.
     pub supports_hot_cold_new: bool,
+    /// `-use-source-filename-for-promoted-locals`: the names of local definitions that others refer
+    /// to are made by [`super::promoted_name_by_source`]. Indexes have no names, so that only
+    /// backends see the difference; each must be told.
+    pub use_source_filename_for_promoted_locals: bool,
+    /// `-thinlto-workload-def`: imports by the user's word.
+    pub workloads: Option<Workloads>,
     /// Where visibility comes from.
     pub visibility_scheme: VisibilityScheme,
 }
@@ -133,6 +140,8 @@ impl Default for ThinLinkOptions {
             enable_lto_internalization: true,
             whole_program_visibility: false,
             supports_hot_cold_new: false,
+            use_source_filename_for_promoted_locals: false,
+            workloads: None,
             visibility_scheme: VisibilityScheme::FromPrevailing,
         }
     }
@@ -167,6 +176,9 @@ impl ThinLinkOptions {
             "enable-lto-internalization" => Field::Bool(&mut self.enable_lto_internalization),
             "whole-program-visibility" => Field::Bool(&mut self.whole_program_visibility),
             "supports-hot-cold-new" => Field::Bool(&mut self.supports_hot_cold_new),
+            "use-source-filename-for-promoted-locals" => {
+                Field::Bool(&mut self.use_source_filename_for_promoted_locals)
+            }
             _ => return None,
         })
     }

@@ -285,3 +285,26 @@ pub fn promoted_name(name: &[u8], index: &ModuleSummaryIndex, module: ModuleId) 
     promoted.extend_from_slice(number.to_string().as_bytes());
     promoted
 }
+
+/// As [`promoted_name`], under `-use-source-filename-for-promoted-locals`: with the name of the
+/// source file, in which all but letters and digits become underscores
+/// (`FunctionImportGlobalProcessing::getPromotedName`). `None` where the module does not say it.
+pub fn promoted_name_by_source(name: &[u8], source_file_name: &[u8]) -> Option<Vec<u8>> {
+    if source_file_name.is_empty() {
+        return None;
+    }
+    let plain = |c: &u8| if c.is_ascii_alphanumeric() { *c } else { b'_' };
+    Some([name, b".llvm."].concat().into_iter().chain(source_file_name.iter().map(plain)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_by_source_are_letters_digits_and_underscores() {
+        let name = promoted_name_by_source(b"f", b"src/a-b.c");
+        assert_eq!(name.as_deref(), Some(&b"f.llvm.src_a_b_c"[..]));
+        assert_eq!(promoted_name_by_source(b"f", b""), None);
+    }
+}

@@ -268,8 +268,12 @@ impl Report<'_> {
                 let _ = writeln!(text, "  {} refers to it", self.function(referrer));
             }
         }
-        if calls == 0 {
-            self.without_calls(value, text);
+        match (calls, taken) {
+            (0, Some(_)) => {
+                let _ = writeln!(text, "  the workload definition asks for it");
+            }
+            (0, None) => self.without_calls(value, text),
+            _ => {}
         }
         taken.is_some_and(|import| !import.declaration)
     }

@@ -66,7 +66,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut options = job.options.clone();
     let inputs = job.link.inputs()?;
-    let mut read = distributed::read(&inputs, &options.behaviour)?;
+    let mut read =
+        distributed::read_with(&inputs, &options.behaviour, &distributed::read_options(&options))?;
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
@@ -242,14 +243,14 @@ pub(super) fn other_option<'a>(
 ) -> Result<()> {
     let text = String::from_utf8_lossy(name).into_owned();
     let value = match value {
-        None if ThinLinkOptions::wants_value(&text) => Some(parser.value(name, None)?),
+        None if distributed::wants_value(&text) => Some(parser.value(name, None)?),
         value => value,
     };
     let whole = match value {
         Some(value) => format!("{text}={}", String::from_utf8_lossy(&value)),
         None => text,
     };
-    if options.take(&whole)? { Ok(()) } else { Err(not_here(name)) }
+    if distributed::take_option(options, &whole)? { Ok(()) } else { Err(not_here(name)) }
 }
 
 #[cold]
