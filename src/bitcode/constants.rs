@@ -25,10 +25,17 @@ pub mod code {
     pub const CE_BINOP: u32 = 10;
     pub const CE_CAST: u32 = 11;
     pub const CE_GEP_OLD: u32 = 12;
+    pub const CE_SELECT: u32 = 13;
+    pub const CE_EXTRACTELT: u32 = 14;
+    pub const CE_INSERTELT: u32 = 15;
+    pub const CE_SHUFFLEVEC: u32 = 16;
+    pub const CE_CMP: u32 = 17;
+    pub const CE_SHUFVEC_EX: u32 = 19;
     pub const CE_INBOUNDS_GEP: u32 = 20;
     pub const BLOCKADDRESS: u32 = 21;
     pub const DATA: u32 = 22;
     pub const CE_GEP_WITH_INRANGE_INDEX_OLD: u32 = 24;
+    pub const CE_UNOP: u32 = 25;
     pub const POISON: u32 = 26;
     pub const DSO_LOCAL_EQUIVALENT: u32 = 27;
     pub const NO_CFI_VALUE: u32 = 29;
@@ -51,6 +58,68 @@ pub struct Constant {
     pub start: u64,
     /// Where the next entry starts, in bits.
     pub end: u64,
+}
+
+impl Constant {
+    /// The value ids that a record of this code names, whether of a module or of a body.
+    pub fn operands_of(code: u32, fields: &[u64]) -> Vec<u64> {
+        let from = |skip: usize| fields.get(skip..).unwrap_or(&[]);
+        match code {
+            code::AGGREGATE => fields.to_vec(),
+            // [opcode, type, value]
+            code::CE_CAST => from(2).first().copied().into_iter().collect(),
+            // [type, (flags or inrange index,) n x (type, value)]; a leading type id makes the
+            // count odd, flags make it even again.
+            code::CE_GEP_OLD | code::CE_INBOUNDS_GEP => {
+                let skip = fields.len() % 2;
+                from(skip).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
+            }
+            code::CE_GEP | code::CE_GEP_WITH_INRANGE_INDEX_OLD => {
+                from(2).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
+            }
+            // [type, flags, bits, range, n x (type, value)]. The range's bounds take a field each
+            // up to 64 bits; wider ones are counted in words, lower | upper << 32, and follow.
+            code::CE_GEP_WITH_INRANGE => {
+                let bits = fields.get(2).copied().unwrap_or(0);
+                let range = match fields.get(3) {
+                    Some(&counts) if bits > 64 => {
+                        ((counts & u64::from(u32::MAX)) + (counts >> 32)).saturating_add(1)
+                    }
+                    _ => 2,
+                };
+                let skip = range.saturating_add(3).min(fields.len() as u64) as usize;
+                from(skip).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
+            }
+            // [opcode, left, right] and [opcode, operand]
+            code::CE_BINOP | code::CE_UNOP => from(1).to_vec(),
+            // [condition, left, right] and [left, right, mask]
+            code::CE_SELECT | code::CE_SHUFFLEVEC => fields.to_vec(),
+            // [type, vector, (type,) index]
+            code::CE_EXTRACTELT => match fields {
+                [_, vector, index] | [_, vector, _, index] => vec![*vector, *index],
+                _ => Vec::new(),
+            },
+            // [vector, element, (type,) index]
+            code::CE_INSERTELT => match fields {
+                [vector, element, index] | [vector, element, _, index] => {
+                    vec![*vector, *element, *index]
+                }
+                _ => Vec::new(),
+            },
+            // [type, left, right, predicate] and [type, left, right, mask]
+            code::CE_CMP => from(1).iter().take(2).copied().collect(),
+            code::CE_SHUFVEC_EX => from(1).to_vec(),
+            // [type, function, block]
+            code::BLOCKADDRESS => fields.get(1).copied().into_iter().collect(),
+            // [type, global]
+            code::DSO_LOCAL_EQUIVALENT | code::NO_CFI_VALUE => {
+                fields.get(1).copied().into_iter().collect()
+            }
+            // [pointer, key, discriminator, address discriminator, (deactivation symbol)]
+            code::PTRAUTH | code::PTRAUTH2 => fields.to_vec(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The module level constants by value id.
@@ -94,6 +163,16 @@ impl Constants {
         self.constants.get(index)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.constants.len()
+    }
+
+    /// Whether the module has none.
+    pub fn is_empty(&self) -> bool {
+        self.constants.is_empty()
+    }
+
     /// All constants with their value ids.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Constant)> {
         self.constants.iter().enumerate().map(|(i, c)| ((self.first_id + i) as u64, c))
@@ -119,46 +198,7 @@ impl Constants {
     /// The value ids that a constant is made of; empty for one that is not made of others.
     /// An operand may be a global (an id below the number of globals) or another constant.
     pub fn operands(&self, constant: &Constant) -> Vec<u64> {
-        let fields = &constant.fields;
-        let from = |skip: usize| fields.get(skip..).unwrap_or(&[]);
-        match constant.code {
-            code::AGGREGATE => fields.clone(),
-            // [opcode, type, value]
-            code::CE_CAST => from(2).first().copied().into_iter().collect(),
-            // [type, (flags or inrange index,) n x (type, value)]; a leading type id makes the
-            // count odd, flags make it even again.
-            code::CE_GEP_OLD | code::CE_INBOUNDS_GEP => {
-                let skip = fields.len() % 2;
-                from(skip).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
-            }
-            code::CE_GEP | code::CE_GEP_WITH_INRANGE_INDEX_OLD => {
-                from(2).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
-            }
-            // [type, flags, bits, range, n x (type, value)]. The range's bounds take a field each
-            // up to 64 bits; wider ones are counted in words, lower | upper << 32, and follow.
-            code::CE_GEP_WITH_INRANGE => {
-                let bits = fields.get(2).copied().unwrap_or(0);
-                let range = match fields.get(3) {
-                    Some(&counts) if bits > 64 => {
-                        ((counts & u64::from(u32::MAX)) + (counts >> 32)).saturating_add(1)
-                    }
-                    _ => 2,
-                };
-                let skip = range.saturating_add(3).min(fields.len() as u64) as usize;
-                from(skip).chunks_exact(2).filter_map(|pair| pair.get(1).copied()).collect()
-            }
-            // [opcode, left, right]
-            code::CE_BINOP => from(1).to_vec(),
-            // [type, function, block]
-            code::BLOCKADDRESS => fields.get(1).copied().into_iter().collect(),
-            // [type, global]
-            code::DSO_LOCAL_EQUIVALENT | code::NO_CFI_VALUE => {
-                fields.get(1).copied().into_iter().collect()
-            }
-            // [pointer, key, discriminator, address discriminator, (deactivation symbol)]
-            code::PTRAUTH | code::PTRAUTH2 => fields.clone(),
-            _ => Vec::new(),
-        }
+        Constant::operands_of(constant.code, &constant.fields)
     }
 
     /// The global that a constant stands for through casts and address arithmetic
@@ -171,7 +211,16 @@ impl Constants {
             }
             let constant = self.get(value)?;
             match constant.code {
-                code::AGGREGATE | code::BLOCKADDRESS | code::CE_BINOP => return None,
+                code::AGGREGATE
+                | code::BLOCKADDRESS
+                | code::CE_BINOP
+                | code::CE_UNOP
+                | code::CE_SELECT
+                | code::CE_CMP
+                | code::CE_EXTRACTELT
+                | code::CE_INSERTELT
+                | code::CE_SHUFFLEVEC
+                | code::CE_SHUFVEC_EX => return None,
                 _ => value = *self.operands(constant).first()?,
             }
         }

@@ -16,6 +16,9 @@
 //! | `rewrite` | the pass over the module block |
 //! | `blockaddress` | constants that point into bodies that are no longer there |
 //! | [`slice`] | a module of what another imports, from the same records |
+//! | `references`, `reach` | what a body mentions of its module, and what that leads to |
+//! | `constants` | the constants of a module of which only some are needed |
+//! | `metadata`, `debug_info` | the records of metadata and what they name; what of them is imported |
 //! | [`prevailing`] | what a linker's resolutions ask of a module of regular LTO: LLVM's rules, as [`Edits`] |
 //! | [`thin`] | what a thin link's decisions ask of the module that a backend compiles, as [`Edits`] |
 //!
@@ -26,9 +29,14 @@
 //! with the stages of `llvm-lto2 run -save-temps`.
 
 mod blockaddress;
+mod constants;
+mod debug_info;
+mod metadata;
 mod output;
 pub mod prevailing;
+mod reach;
 mod records;
+mod references;
 mod rewrite;
 pub mod slice;
 pub mod thin;

@@ -132,6 +132,11 @@ impl GlobalRecord {
         }
     }
 
+    /// A nameless record in which everything is zero.
+    pub fn empty(kind: GlobalKind) -> Self {
+        GlobalRecord { kind, fields: Vec::new() }.start(kind)
+    }
+
     /// The record's code.
     pub fn code(&self) -> u32 {
         match self.kind {

@@ -24,16 +24,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::blockaddress;
+use super::constants;
+use super::debug_info;
+use super::metadata::Table;
 use super::output::{Output, TOP};
+use super::reach::{Graph, Reach};
 use super::records::{Aliasee, GlobalRecord, kind_of, originals};
+use super::references::Sink;
 use super::{Fate, GlobalEdit};
 use crate::bitcode::field::{function, variable};
 use crate::bitcode::{
-    Constants, Extent, GlobalKind, GlobalValue, Module, Type, TypeTable, block_id, module_code,
+    Constants, Extent, GlobalKind, GlobalValue, Module, Type, TypeTable, block_id, constant_code,
+    module_code, module_flag,
 };
 use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Record};
 use crate::error::{Error, Result};
 use crate::ir::{DllStorage, Linkage, UnnamedAddr, Visibility};
+use crate::symbols::ParamAttrs;
 
 /// Whether a name is one of some set.
 pub type Names<'r> = &'r dyn Fn(&[u8]) -> bool;
@@ -104,38 +111,62 @@ pub fn slice(source: &Module<'_>, request: &SliceRequest<'_>) -> Result<Slice> {
         ))
         .at_bit(source.location.block.start));
     }
-    let has_aliases =
-        source.globals.iter().any(|g| matches!(g.kind, GlobalKind::Alias | GlobalKind::IFunc));
+    let constants = Constants::read(source)?;
+    let types = TypeTable::read(source)?;
+    let mut table = metadata(source)?;
+    let identified = debug_info::cut(&mut table);
+    let graph = Graph { module: source, constants: &constants, types: &types, table: &table };
     let mut cutter = Cutter {
+        graph: &graph,
         source,
         request,
         originals: originals(source)?,
         with_bodies,
-        constants: if has_aliases { Constants::read(source)? } else { Constants::default() },
-        types: if has_aliases { TypeTable::read(source)? } else { TypeTable::default() },
         bodies: Vec::new(),
         imported: Vec::new(),
+        reach: Reach::new(&graph),
+        identified,
+        stubs: BTreeSet::new(),
+        zeros: BTreeMap::new(),
     };
     for &id in request.definitions {
         cutter.import(id)?;
     }
-    // The reader gives bodies to functions in the order of their records.
-    cutter.bodies.sort_unstable();
+    cutter.find_reached()?;
     let bitcode = cutter.write()?;
-    Ok(Slice { bitcode, stubs: Vec::new(), imported: cutter.imported })
+    let stubs = cutter.stubs.iter().map(|&id| cutter.name(id).to_vec()).collect();
+    Ok(Slice { bitcode, stubs, imported: cutter.imported })
+}
+
+/// The module's metadata.
+fn metadata<'a>(source: &Module<'a>) -> Result<Table<'a>> {
+    let mut blocks = source.blocks.iter().filter(|block| block.id == block_id::METADATA);
+    match (blocks.next(), blocks.next()) {
+        (None, _) => Ok(Table::default()),
+        (Some(block), None) => Table::read(source, block),
+        (Some(_), Some(second)) => {
+            Err(Error::unsupported("a second METADATA block in a module").at_bit(second.start))
+        }
+    }
 }
 
 struct Cutter<'s, 'a> {
+    graph: &'s Graph<'s, 'a>,
     source: &'s Module<'a>,
     request: &'s SliceRequest<'s>,
     originals: Vec<GlobalRecord>,
     with_bodies: Vec<usize>,
-    /// Read where there are aliases.
-    constants: Constants,
-    types: TypeTable,
-    /// The functions that have a body in the slice, by value id, and which of the source's it is.
-    bodies: Vec<(usize, usize)>,
+    /// The functions that have a body in the slice, by value id; whose it is; and its number
+    /// among the source's.
+    bodies: Vec<(usize, usize, usize)>,
     imported: Vec<Imported>,
+    reach: Reach,
+    /// Metadata that are kept without being reached.
+    identified: Vec<u64>,
+    /// Functions that get a body of `unreachable`.
+    stubs: BTreeSet<usize>,
+    /// For each variable that is only written, the constant that becomes its zero.
+    zeros: BTreeMap<usize, u64>,
 }
 
 impl Cutter<'_, '_> {
@@ -149,7 +180,7 @@ impl Cutter<'_, '_> {
                 return Err(self.refused(g, "is only declared and cannot be imported"));
             }
             GlobalKind::Function => {
-                self.bodies.push((id, self.body_of(id)?));
+                self.bodies.push((id, id, self.body_of(id)?));
                 GlobalKind::Function
             }
             GlobalKind::Variable => GlobalKind::Variable,
@@ -160,7 +191,7 @@ impl Cutter<'_, '_> {
                 let Some(base) = base else {
                     return Err(self.refused(g, "is no alias of a function"));
                 };
-                self.bodies.push((id, self.body_of(base)?));
+                self.bodies.push((id, base, self.body_of(base)?));
                 GlobalKind::Function
             }
             GlobalKind::IFunc => return Err(self.refused(g, "is an ifunc")),
@@ -204,11 +235,114 @@ impl Cutter<'_, '_> {
             match g.kind {
                 GlobalKind::Function | GlobalKind::Variable => return Some(id),
                 GlobalKind::Alias | GlobalKind::IFunc => {
-                    id = self.constants.base_global(u64::from(g.operand))?;
+                    id = self.graph.constants.base_global(u64::from(g.operand))?;
                 }
             }
         }
         None
+    }
+
+    /// Finds what the imported definitions need, which locals that must not be, and the stubs.
+    fn find_reached(&mut self) -> Result<()> {
+        let graph = self.graph;
+        let mut roots = Reach::new(graph);
+        for &(_, function, body) in &self.bodies {
+            roots.body(graph, function, body)?;
+            if let Some(record) = self.originals.get(function) {
+                for at in [function::PROLOGUE_DATA, function::PREFIX_DATA, function::PERSONALITY] {
+                    reach_operand(&mut roots, record.get(at));
+                }
+            }
+        }
+        let variables: Vec<usize> = self
+            .request
+            .definitions
+            .iter()
+            .copied()
+            .filter(|&id| self.kind(id) == Some(GlobalKind::Variable))
+            .collect();
+        for &id in &variables {
+            roots.value(id as u64);
+        }
+        let write_only =
+            |id: &usize| self.request.write_only.contains(id) && variables.contains(id);
+        let mut zeros: Vec<usize> = variables.iter().copied().filter(write_only).collect();
+        loop {
+            let mut reach = roots.clone();
+            for id in variables.iter().filter(|id| !zeros.contains(id)) {
+                if let Some(record) = self.originals.get(*id) {
+                    reach_operand(&mut reach, record.get(variable::INIT_ID));
+                }
+            }
+            reach.code(graph);
+            self.check_locals(&reach)?;
+            reach.described(graph);
+            let stubs = self.find_stubs(&reach)?;
+            reach.all(graph, &self.identified);
+            // A zero takes the place of a constant that nobody needs.
+            let free = graph.constants.iter().map(|(id, _)| id).filter(|&id| !reach.has(id));
+            let places: BTreeMap<usize, u64> = zeros.iter().copied().zip(free).collect();
+            if places.len() == zeros.len() {
+                (self.reach, self.stubs, self.zeros) = (reach, stubs, places);
+                return Ok(());
+            }
+            // As good, only that it stays what it is.
+            zeros.clear();
+        }
+    }
+
+    fn kind(&self, id: usize) -> Option<GlobalKind> {
+        self.source.globals.get(id).map(|g| g.kind)
+    }
+
+    /// What runs may only mention locals that others can refer to.
+    fn check_locals(&self, reach: &Reach) -> Result<()> {
+        for (id, g) in self.source.globals.iter().enumerate() {
+            if g.linkage.is_local() && reach.has(id as u64) && self.name(id).is_empty() {
+                return Err(Error::unsupported(format!(
+                    "an import mentions the local {}, which is not promoted",
+                    String::from_utf8_lossy(&g.name)
+                ))
+                .at_bit(g.record_bit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Functions whose definition gives a declaration of the destination its signature: LLVM's
+    /// `hasExactDefinition`, after locals became external.
+    fn find_stubs(&self, reach: &Reach) -> Result<BTreeSet<usize>> {
+        let mut stubs = BTreeSet::new();
+        let Some(declared) = self.request.declared_in_destination else { return Ok(stubs) };
+        for &id in &self.with_bodies {
+            let Some(g) = self.source.globals.get(id) else { continue };
+            let exact = g.linkage == Linkage::External || g.linkage.is_local();
+            let met = exact && reach.has(id as u64) && !self.is_imported(id);
+            if met && declared(self.name(id)) {
+                stubs.insert(id);
+            }
+        }
+        if stubs.is_empty() {
+            return Ok(stubs);
+        }
+        let attributes = ParamAttrs::read(self.source)?;
+        let interposable = module_flag(self.source, b"SemanticInterposition")?.unwrap_or(0) != 0;
+        stubs.retain(|&id| {
+            self.source.globals.get(id).is_some_and(|g| {
+                let local = g.linkage.is_local() || self.stays_dso_local(id, g);
+                !attributes.is_no_builtin(g.attributes) && (!interposable || local)
+            })
+        });
+        Ok(stubs)
+    }
+
+    /// Whether a global that is declared in the slice is dso_local there.
+    fn stays_dso_local(&self, id: usize, g: &GlobalValue<'_>) -> bool {
+        let implied = g.visibility != Visibility::Default && g.linkage != Linkage::ExternalWeak;
+        if self.request.clear_dso_local_on_declarations && !implied {
+            return false;
+        }
+        g.dso_local || self.request.dso_local.contains(&id)
     }
 
     fn write(&self) -> Result<Vec<u8>> {
@@ -219,7 +353,7 @@ impl Cutter<'_, '_> {
         let bodies = |block: &Block| block.end - block.start;
         let all: u64 = module.bodies.iter().map(bodies).sum();
         let kept: u64 =
-            self.bodies.iter().filter_map(|&(_, n)| module.bodies.get(n)).map(bodies).sum();
+            self.bodies.iter().filter_map(|&(_, _, n)| module.bodies.get(n)).map(bodies).sum();
         let bits = (block.end - block.start).saturating_sub(all) + kept;
         let mut out = Output::new(module, Vec::new(), (bits / 8) as usize + (1 << 12));
 
@@ -227,6 +361,7 @@ impl Cutter<'_, '_> {
         let mut reader = BlockReader::new(data, &block, &BlockInfo::default());
         let mut record = Record::new();
         let (mut next_global, mut next_body) = (0, 0);
+        let mut next_constant = module.globals.len() as u64;
         loop {
             match reader.next(&mut record)? {
                 Entry::End { .. } => break,
@@ -238,7 +373,7 @@ impl Cutter<'_, '_> {
                         next_global += 1;
                     }
                     module_code::VSTOFFSET => {
-                        if !self.bodies.is_empty() {
+                        if !self.bodies.is_empty() || !self.stubs.is_empty() {
                             out.symbol_table_offset(width);
                         }
                     }
@@ -253,9 +388,19 @@ impl Cutter<'_, '_> {
                         }
                     }
                     block_id::CONSTANTS => {
-                        let codes = blockaddress::dangling(module, &inner, &self.lost())?;
-                        out.writer.copy_block(width, data, &inner);
-                        blockaddress::make_null(&mut out.writer, &inner, &codes);
+                        next_constant = constants::write(
+                            &mut out.writer,
+                            module,
+                            &inner,
+                            next_constant,
+                            &|id, constant| self.constant(id, constant),
+                        )?;
+                    }
+                    block_id::METADATA => {
+                        let attached = |id| self.reach.keeps_attachment(self.graph, id);
+                        let needed = &self.reach.metadata;
+                        let table = self.graph.table;
+                        debug_info::write(&mut out.writer, module, table, needed, &attached);
                     }
                     // Rewritten behind the bodies.
                     block_id::VALUE_SYMTAB => {}
@@ -271,17 +416,41 @@ impl Cutter<'_, '_> {
         Ok(out.finish())
     }
 
+    /// The reader gives bodies to functions in the order of their records.
     fn write_bodies(&self, out: &mut Output) -> Result<()> {
         let module = self.source;
         let width = module.location.block.abbrev_width;
-        for &(id, n) in &self.bodies {
-            let Some(body) = module.bodies.get(n) else { continue };
-            let codes = blockaddress::dangling_in_body(module, body, &self.lost())?;
+        let of = |&(id, _, n): &(usize, usize, usize)| (id, Some(n));
+        let mut bodies: Vec<(usize, Option<usize>)> = self.bodies.iter().map(of).collect();
+        bodies.extend(self.stubs.iter().map(|&id| (id, None)));
+        bodies.sort_unstable();
+        for (id, body) in bodies {
             out.at_body(id)?;
+            let Some(body) = body else {
+                write_stub(out, width);
+                continue;
+            };
+            let Some(body) = module.bodies.get(body) else { continue };
+            let codes = blockaddress::dangling_in_body(module, body, &self.lost())?;
             out.writer.copy_block(width, module.location.data, body);
             blockaddress::make_null(&mut out.writer, body, &codes);
         }
         out.symbol_table(width)
+    }
+
+    /// What becomes of a constant.
+    fn constant(&self, id: u64, constant: &Record<'_>) -> constants::Fate {
+        if let Some((&variable, _)) = self.zeros.iter().find(|(_, place)| **place == id) {
+            let ty = self.source.globals.get(variable).map_or(0, |g| g.type_id);
+            return constants::Fate::Zero(ty);
+        }
+        let dangling = constant.code == constant_code::BLOCKADDRESS
+            && constant.fields.get(1).is_some_and(|&function| self.lost()(function));
+        match self.reach.has(id) {
+            true if dangling => constants::Fate::Null,
+            true => constants::Fate::Keep,
+            false => constants::Fate::Drop,
+        }
     }
 
     /// Whether a value is a function of the source that has no body in the slice.
@@ -303,13 +472,18 @@ impl Cutter<'_, '_> {
         else {
             return Err(Error::malformed("more global values than before"));
         };
-        let mut new = original.clone();
         let imported = self.is_imported(id);
+        // Intrinsics may have types that nothing else may; they are the same in every module.
+        let intrinsic = g.kind == GlobalKind::Function && g.name.starts_with(b"llvm.");
+        if !imported && !intrinsic && !self.reach.has(id as u64) {
+            return Ok(self.bare(g, original, out));
+        }
+        let mut new = original.clone();
         match g.kind {
             GlobalKind::Alias if imported => self.copy_aliasee(id, &mut new)?,
             GlobalKind::Alias | GlobalKind::IFunc => self.declare_indirect(id, &mut new)?,
             GlobalKind::Function if !imported => {
-                new.set(function::IS_PROTO, 1);
+                new.set(function::IS_PROTO, u64::from(!self.stubs.contains(&id)));
                 for position in
                     [function::PROLOGUE_DATA, function::PREFIX_DATA, function::PERSONALITY]
                 {
@@ -317,7 +491,12 @@ impl Cutter<'_, '_> {
                 }
             }
             GlobalKind::Variable if !imported => new.set(variable::INIT_ID, 0),
-            GlobalKind::Function | GlobalKind::Variable => {}
+            GlobalKind::Variable => {
+                if let Some(zero) = self.zeros.get(&id) {
+                    new.set(variable::INIT_ID, zero + 1);
+                }
+            }
+            GlobalKind::Function => {}
         }
         let mut edit = GlobalEdit {
             linkage: (g.linkage != Linkage::ExternalWeak).then_some(Linkage::External),
@@ -351,6 +530,41 @@ impl Cutter<'_, '_> {
         Ok(new)
     }
 
+    /// What is not reached is of no use but for its number, and must not meet anything in the
+    /// destination: linking even declarations merges visibility and more. Only a variable keeps
+    /// its name: the linker puts the destination's variables that the source has too into the
+    /// source's order. It says nothing that could win in a merge.
+    fn bare(&self, g: &GlobalValue<'_>, original: &GlobalRecord, out: &mut Output) -> GlobalRecord {
+        let is_function = match g.kind {
+            GlobalKind::Function => true,
+            GlobalKind::Variable => false,
+            GlobalKind::Alias | GlobalKind::IFunc => {
+                matches!(self.graph.types.get(g.type_id), Ok(Type::Function { .. }))
+            }
+        };
+        if is_function {
+            let mut new = GlobalRecord::empty(GlobalKind::Function);
+            new.set(function::TYPE, u64::from(g.type_id));
+            new.set(function::IS_PROTO, 1);
+            if g.kind != GlobalKind::Function || original.get(function::ADDR_SPACE) != 0 {
+                new.set(function::ADDR_SPACE, u64::from(g.address_space));
+            }
+            return new;
+        }
+        let mut new = GlobalRecord::empty(GlobalKind::Variable);
+        new.set(variable::TYPE, u64::from(g.type_id));
+        // Constant, and the type is the value's own.
+        new.set(variable::IS_CONST, 3 | u64::from(g.address_space) << 2);
+        new.set(variable::UNNAMED_ADDR, 1);
+        let meets = g.kind == GlobalKind::Variable
+            && !g.linkage.is_local()
+            && g.linkage != Linkage::Appending;
+        if meets {
+            new.set_name(out.name(&g.name));
+        }
+        new
+    }
+
     /// An imported alias becomes a function with the attributes of its aliasee, as a clone has
     /// them; name, visibility and linkage are its own.
     fn copy_aliasee(&self, id: usize, new: &mut GlobalRecord) -> Result<()> {
@@ -370,7 +584,7 @@ impl Cutter<'_, '_> {
     /// convention is kept, where LLVM takes C's: a call of another would be undefined.
     fn declare_indirect(&self, id: usize, new: &mut GlobalRecord) -> Result<()> {
         let type_id = self.source.globals.get(id).map_or(0, |g| g.type_id);
-        let is_function = matches!(self.types.get(type_id), Ok(Type::Function { .. }));
+        let is_function = matches!(self.graph.types.get(type_id), Ok(Type::Function { .. }));
         let record = self.base(id).and_then(|base| self.originals.get(base));
         let edit = GlobalEdit {
             fate: Fate::Declare,
@@ -391,4 +605,22 @@ impl Cutter<'_, '_> {
     fn bit(&self, id: usize) -> u64 {
         self.source.globals.get(id).map_or(0, |g| g.record_bit)
     }
+}
+
+/// Marks the value that a field of a record stands for: its id plus one, zero for none.
+fn reach_operand(reach: &mut Reach, field: u64) {
+    if let Some(id) = field.checked_sub(1) {
+        reach.value(id);
+    }
+}
+
+/// A body of one block that is never reached.
+fn write_stub(out: &mut Output, width: u32) {
+    const ABBREV_WIDTH: u32 = 4;
+    const DECLAREBLOCKS: u32 = 1;
+    const UNREACHABLE: u32 = 15;
+    let open = out.writer.begin_block(width, block_id::FUNCTION, ABBREV_WIDTH);
+    out.writer.record(ABBREV_WIDTH, DECLAREBLOCKS, &[1]);
+    out.writer.record(ABBREV_WIDTH, UNREACHABLE, &[]);
+    out.writer.end_block(open);
 }

@@ -29,3 +29,4 @@ pub use input::{InputFile, build_table};
 pub use irsymtab::{Irsymtab, Symbol};
 pub use lto::{LtoModule, attribute, lto_bitcode};
 pub use objc::has_objc_category;
+pub use param_attrs::ParamAttrs;

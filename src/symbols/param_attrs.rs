@@ -1,8 +1,8 @@
-//! The parameter attributes that change how many bytes an argument takes.
+//! The few attributes that matter outside of LLVM.
 //!
 //! In: a module's PARAMATTR and PARAMATTR_GROUP blocks. Out: which parameters of an attribute
-//! list are `sret`, and which are passed by value. Only names of stdcall, fastcall and vectorcall
-//! functions on Windows ask.
+//! list are `sret`, and which are passed by value: names of stdcall, fastcall and vectorcall
+//! functions on Windows ask. And which functions are `nobuiltin`: imports ask.
 //!
 //! Layout (source: `parseAttributeGroupBlock` and `parseAttributeBlock` of LLVM's
 //! `BitcodeReader.cpp`): a group is `[group id, parameter, attribute...]` with parameter 0 for the
@@ -18,8 +18,12 @@ use crate::error::Result;
 const PARAMATTR_ENTRY: u32 = 2;
 const GROUP_ENTRY: u32 = 3;
 
+/// In place of a parameter: the function itself.
+const FUNCTION: u64 = 0xffff_ffff;
+
 /// Keys of attributes (`bitc::AttributeKindCodes`).
 const BY_VAL: u64 = 3;
+const NO_BUILTIN: u64 = 10;
 const STRUCT_RET: u64 = 29;
 const IN_ALLOCA: u64 = 38;
 const PREALLOCATED: u64 = 65;
@@ -28,6 +32,7 @@ const PREALLOCATED: u64 = 65;
 #[derive(Clone, Copy, Debug, Default)]
 struct Attrs {
     sret: bool,
+    no_builtin: bool,
     /// By value, with the type where the attribute has it.
     by_value: Option<Option<u32>>,
 }
@@ -98,26 +103,30 @@ impl ParamAttrs {
                 _ => break,
             }
         }
-        if attrs.sret || attrs.by_value.is_some() {
+        if attrs.sret || attrs.no_builtin || attrs.by_value.is_some() {
             self.groups.push((*id, *parameter, attrs));
         }
     }
 
-    fn find(&self, list: u32, parameter: usize) -> Option<&Attrs> {
+    fn find(&self, list: u32, wanted: u64) -> Option<&Attrs> {
         let groups = self.lists.get((list as usize).checked_sub(1)?)?;
-        let wanted = parameter as u64 + 1;
         let of_list = self.groups.iter().find(|g| g.1 == wanted && groups.contains(&g.0));
         of_list.map(|g| &g.2)
     }
 
+    /// Whether the list says of its function that calls of it are not of a builtin.
+    pub fn is_no_builtin(&self, list: u32) -> bool {
+        self.find(list, FUNCTION).is_some_and(|a| a.no_builtin)
+    }
+
     /// Whether parameter `parameter` (from 0) of an attribute list is where the result goes.
     pub fn is_sret(&self, list: u32, parameter: usize) -> bool {
-        self.find(list, parameter).is_some_and(|a| a.sret)
+        self.find(list, parameter as u64 + 1).is_some_and(|a| a.sret)
     }
 
     /// Whether the parameter is a pointer to a value that is passed, and that value's type.
     pub fn by_value(&self, list: u32, parameter: usize) -> Option<Option<u32>> {
-        self.find(list, parameter)?.by_value
+        self.find(list, parameter as u64 + 1)?.by_value
     }
 }
 
@@ -125,6 +134,7 @@ impl Attrs {
     fn note(&mut self, key: Option<u64>, ty: Option<u32>) {
         match key {
             Some(STRUCT_RET) => self.sret = true,
+            Some(NO_BUILTIN) => self.no_builtin = true,
             Some(BY_VAL | IN_ALLOCA | PREALLOCATED) => self.by_value = Some(ty),
             _ => {}
         }
