@@ -5,6 +5,8 @@
 //!
 //! The names are those of LLVM's `lto::Config` where it has the knob.
 
+mod codegen_flags;
+
 use std::path::PathBuf;
 
 /// `Reloc::Model`: how code refers to addresses.
@@ -60,10 +62,10 @@ pub struct Config {
     pub reloc_model: Option<RelocModel>,
     /// How far apart code and data may be; unset, the modules say.
     pub code_model: Option<CodeModel>,
-    /// A section for each function.
-    pub function_sections: bool,
-    /// A section for each variable.
-    pub data_sections: bool,
+    /// A section for each function; unset, the front end says.
+    pub function_sections: Option<bool>,
+    /// A section for each variable; unset, the front end says.
+    pub data_sections: Option<bool>,
     /// What to give.
     pub output: OutputKind,
     /// How many modules to compile at once; unset, one for each processor.
@@ -76,6 +78,9 @@ pub struct Config {
     pub always_emit_regular_lto_object: bool,
     /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
     pub save_temps: Option<String>,
+    /// Whether those of a module with a summary go beside it, under its name, and not to that place
+    /// (`UseInputModulePath`).
+    pub save_temps_beside_inputs: bool,
     /// Options for libLLVM, each with its dash, as for `opt` or `llc`.
     pub llvm_options: Vec<String>,
     /// Print each pass as it runs (`DebugPassManager`).
@@ -98,13 +103,14 @@ impl Default for Config {
             override_triple: None,
             reloc_model: None,
             code_model: None,
-            function_sections: false,
-            data_sections: false,
+            function_sections: None,
+            data_sections: None,
             output: OutputKind::Objects,
             jobs: None,
             unified_regular: false,
             always_emit_regular_lto_object: false,
             save_temps: None,
+            save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
             debug_pass_manager: false,
             relax_elf_relocations: true,

@@ -18,6 +18,7 @@
 //! | [`cgdata`] | codegen data of a whole program, for a second round of code generation |
 //! | [`engine`] | machine code, by a libLLVM found at run time |
 //! | [`cache`] | objects of earlier links |
+//! | [`backend`] | a module of a ThinLTO link with what it imports, as an object |
 //!
 //! [`registry`] keeps what the handles of the C interfaces stand for.
 //!
@@ -32,6 +33,9 @@
 #![warn(missing_docs)]
 #![deny(unused_must_use)]
 
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
+pub mod backend;
 #[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 #[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
 pub mod bitcode;

@@ -6,13 +6,14 @@
 //!
 //! ```text
 //! read      modules and symbols of each input
-//! resolve   who defines and who sees each name             resolution
-//! plan      which units there are, what each module drops  surgery::prevailing
 //! engine    a libLLVM that reads all producers             engine
-//! compile   each unit on its own, several at a time:       surgery, engine
+//! plan      which units there are, who defines and who     resolution, surgery::prevailing
+//!           sees each name, what each module drops
+//!           for modules with a summary: the thin link      distributed, thinlink
+//! compile   each unit on its own, several at a time:       engine, backend
 //!             regular  all modules without a summary, linked in order into "ld-temp.o",
 //!                      internalized, pipeline lto<On>
-//!             thin     a module with a summary, internalized, pipeline thinlto<On>
+//!             thin     a module with a summary and what it imports, pipeline thinlto<On>
 //! ```
 //!
 //! [`index_only`] is the other way out: files for the backends of a distributed build.
@@ -25,14 +26,18 @@ pub mod index_only;
 mod plan;
 mod stats;
 
+use std::path::Path;
 use std::time::Instant;
 
 pub use self::stats::{Phase, Stats};
 use crate::config::Config;
+use crate::distributed::{Shards, write_atomically};
 use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig, Producer};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
+use crate::summary::Format;
 use crate::symbols::InputFile;
+use crate::thinlink::{Behaviour, ThinLinkOptions};
 
 /// One input of a link.
 #[derive(Debug)]
@@ -107,21 +112,41 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
         inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
     phase(&mut stats, Phase::Read);
 
-    let plan = plan::plan(config, inputs, &files)?;
-    stats.planned(&plan);
-    phase(&mut stats, Phase::Plan);
-
-    if plan.units.is_empty() && !config.always_emit_regular_lto_object {
+    let producers = producers(inputs, &files)?;
+    let mut options = ThinLinkOptions::default();
+    let config = &steer(config, &mut options)?;
+    if files.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
     }
-    let engine = start_engine(config, &plan.producers)?;
+    let engine = start_engine(config, &producers)?;
     stats.engine(&engine);
+    stats.producers = producers.iter().map(ToString::to_string).collect();
     phase(&mut stats, Phase::StartEngine);
+
+    options.behaviour = Behaviour::of_llvm(engine.llvm_major());
+    let plan = plan::plan(config, Some(&options), inputs, &files)?;
+    stats.planned(&plan);
+    if let Some(thin) = &plan.thin {
+        stats.thin_link(&thin.index, &thin.plan);
+    }
+    save_index(config, &plan)?;
+    phase(&mut stats, Phase::Plan);
 
     let (outputs, diagnostics) = compile::compile(config, &engine, inputs, &plan)?;
     stats.compiled(&outputs);
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
+}
+
+/// Takes out of the options for libLLVM what steers the thin link: LLVM would do nothing with it.
+fn steer(config: &Config, options: &mut ThinLinkOptions) -> Result<Config> {
+    let mut llvm_options = Vec::new();
+    for option in &config.llvm_options {
+        if !distributed::take_option(options, option.trim_start_matches('-'))? {
+            llvm_options.push(option.clone());
+        }
+    }
+    Ok(Config { llvm_options, ..config.clone() })
 }
 
 fn start_engine(config: &Config, producers: &[Producer]) -> Result<Engine> {
@@ -144,4 +169,30 @@ fn read<'a>(input: &Input<'a>) -> Result<InputFile<'a>> {
         )));
     }
     Ok(file)
+}
+
+/// Who wrote the modules, each once.
+fn producers(inputs: &[Input<'_>], files: &[InputFile<'_>]) -> Result<Vec<Producer>> {
+    let mut producers = Vec::new();
+    for (input, file) in inputs.iter().zip(files) {
+        for location in file.modules() {
+            let name = location.identification().map_err(|e| input.blame(e))?.producer;
+            let producer = Producer::parse(&String::from_utf8_lossy(&name));
+            if !producers.contains(&producer) {
+                producers.push(producer);
+            }
+        }
+    }
+    Ok(producers)
+}
+
+/// Leaves the combined index as it is before linkages are decided, where `save_temps` asks.
+fn save_index(config: &Config, plan: &plan::Plan<'_>) -> Result<()> {
+    let (Some(prefix), Some(thin)) = (&config.save_temps, &plan.thin) else { return Ok(()) };
+    let format = match thin.plan.options.behaviour == Behaviour::LLVM_19 {
+        true => Format::Llvm19,
+        false => Format::Llvm22,
+    };
+    let index = Shards::new(&thin.index, &thin.plan).combined_index_before_linkage(format);
+    write_atomically(Path::new(&format!("{prefix}index.bc")), &index)
 }

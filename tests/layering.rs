@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["cgdata"],
     &["engine"],
     &["cache", "schedule"],
+    &["backend"],
     &["session", "regular"],
     &["registry"],
     &["capi", "plugin", "tools"],

@@ -4,10 +4,11 @@
 mod support;
 
 use LTO::bitcode::{BitcodeFile, Extent, GlobalKind, Module};
-use LTO::ir::Linkage;
+use LTO::ir::{Linkage, Visibility};
 use LTO::resolution::SymbolResolution;
-use LTO::surgery::prevailing::{self, Unit, Verdict};
+use LTO::surgery::prevailing::{self, Verdict};
 use LTO::surgery::slice::{SliceRequest, slice};
+use LTO::surgery::thin::{self, Decision, Defined, Stage};
 use LTO::surgery::{Edits, Fate, rewrite};
 use std::collections::{BTreeMap, BTreeSet};
 use support::{CLANGS, MODES, Scratch};
@@ -30,6 +31,36 @@ fn print(s: &Scratch, llvm: u32, file: &str) -> String {
     let text = s.run(&format!("llvm-dis-{llvm}"), &format!("{file} -o -"));
     let kept = text.lines().filter(|l| !l.starts_with('^') && !l.starts_with("; ModuleID"));
     kept.flat_map(|l| [l, "\n"]).collect::<String>().trim_end().to_owned()
+}
+
+/// What a thin link might decide: one in `every` does not prevail, and some locals are promoted.
+fn decisions(module: &Module<'_>, every: usize) -> Vec<Decision> {
+    // The index keeps what an alias stands for, so the thin link never decides otherwise.
+    let any_alias = module.globals.iter().any(|g| g.kind == GlobalKind::Alias);
+    let decision = |(id, g): (usize, &LTO::bitcode::GlobalValue<'_>)| {
+        if g.is_declaration || g.name.starts_with(b"llvm.") || g.kind == GlobalKind::IFunc {
+            return Decision { dso_local: id % 3 == 0, ..Decision::default() };
+        }
+        let is_odr = g.linkage.is_weak_for_linker() && !any_alias;
+        let promoted = g.linkage.is_local() && id % 4 == 1;
+        let linkage = match () {
+            () if promoted => Linkage::External,
+            () if is_odr && id % every != 0 => Linkage::AvailableExternally,
+            () if id % 5 == 1 => Linkage::Internal,
+            () => g.linkage,
+        };
+        Decision {
+            defined: Some(Defined {
+                live: true,
+                linkage,
+                visibility: Visibility::Default,
+                can_auto_hide: id % 2 == 0,
+            }),
+            dso_local: id % 3 == 0,
+            promoted: promoted.then(|| [&*g.name, b".llvm.1"].concat()),
+        }
+    };
+    module.globals.iter().enumerate().map(decision).collect()
 }
 
 fn verify(s: &Scratch, llvm: u32, file: &str) {
@@ -73,8 +104,6 @@ fn verdicts(module: &Module<'_>, every: usize) -> Vec<Option<Verdict>> {
                 linker_redefined: id % 11 == 7,
                 ..SymbolResolution::default()
             },
-            internalize: id % 5 == 1,
-            hide: id % 2 == 0,
             unnamed_addr: None,
         })
     };
@@ -122,15 +151,18 @@ fn without_edits_it_stays_word_for_word(s: &Scratch, clang: u32, object: &str) {
 
 fn what_a_linker_may_say_gives_valid_modules(s: &Scratch, clang: u32, object: &str) {
     for every in 1..=4 {
-        let unit = match every % 2 {
-            0 => Unit::Regular,
-            _ => Unit::Thin { clear_dso_local_on_declarations: every > 2 },
-        };
         operate(s, object, "said", |module| {
-            prevailing::edits(module, &verdicts(module, every), unit)
+            prevailing::edits(module, &verdicts(module, every))
                 .unwrap_or_else(|e| panic!("{clang} {object} {every}: {e}"))
         });
         verify(s, clang, "said0.bc");
+        for stage in [Stage::Promote, Stage::Internalize] {
+            operate(s, object, "decided", |module| {
+                thin::edits(module, &decisions(module, every), stage, every > 2)
+                    .unwrap_or_else(|e| panic!("{clang} {object} {every}: {e}"))
+            });
+            verify(s, clang, "decided0.bc");
+        }
     }
 }
 
@@ -246,18 +278,17 @@ fn rustcs_modules_are_read_and_written() {
     operate(&s, "lib.bc", "out", |_| Edits::default());
     assert_eq!(print(&s, 22, "out0.bc"), print(&s, 22, "lib.bc"));
     for every in 1..4 {
-        let unit = Unit::Thin { clear_dso_local_on_declarations: true };
         operate(&s, "lib.bc", "out", |module| {
-            prevailing::edits(module, &verdicts(module, every), unit).unwrap()
+            thin::edits(module, &decisions(module, every), Stage::Internalize, true).unwrap()
         });
         verify(&s, 22, "out0.bc");
     }
 }
 
-/// LLVM 22 links the same modules by the same resolutions, without importing; after its
-/// internalization, each module must be ours word for word.
+/// LLVM 22 links the same modules by the same resolutions; after promotion, after internalization
+/// and after importing, each module must be ours word for word.
 #[test]
-fn a_thin_link_internalizes_what_llvm_does() {
+fn the_stages_of_a_thin_link_are_llvms() {
     for (n, flags) in ["-O2 -fPIE", "-O2 -g -fPIC", "-O0 -fno-pic"].iter().enumerate() {
         let s = Scratch::new(&format!("surgery-stages-{n}"));
         for mode in MODES {
@@ -276,27 +307,26 @@ fn a_thin_link_internalizes_what_llvm_does() {
                 .map(|l| format!("{l} "))
                 .collect();
             let model = if flags.contains("no-pic") { "static" } else { "pic" };
-            let stage = |name: &str| print(&s, 22, &format!("{name}.2.internalize.bc"));
-            let ours: Vec<String> = match mode {
-                "thin" => vec![stage("tracer_main.cpp.o"), stage("tracer.cpp.o")],
-                _ => vec![stage("ours.0")],
-            };
+            let stage = |name: &str, stage: &str| print(&s, 22, &format!("{name}.{stage}.bc"));
             s.run(
                 "llvm-lto2-22",
                 &format!(
                     "run tracer_main.cpp.o tracer.cpp.o {resolutions} -save-temps \
-                     -import-instr-limit=0 -import-constants-with-refs=0 \
                      -relocation-model={model} -o theirs"
                 ),
             );
             if mode == "thin" {
-                for (ours, number) in ours.iter().zip(1..) {
-                    let theirs = stage(&format!("theirs.{number}"));
-                    assert!(*ours == theirs, "{flags}: {}", difference(ours, &theirs));
+                for (ours, number) in ["tracer_main.cpp.o", "tracer.cpp.o"].iter().zip(1..) {
+                    for step in ["0.preopt", "1.promote", "2.internalize", "3.import"] {
+                        let theirs = stage(&format!("theirs.{number}"), step);
+                        let ours = stage(ours, step);
+                        assert!(ours == theirs, "{flags} {step}: {}", difference(&ours, &theirs));
+                    }
                 }
             } else {
                 // Merging puts functions in another order, and numbers follow it.
-                assert_eq!(heads(&ours[0]), heads(&stage("theirs.0")), "{flags}");
+                let ours = stage("ours.0", "2.internalize");
+                assert_eq!(heads(&ours), heads(&stage("theirs.0", "2.internalize")), "{flags}");
             }
         }
     }

@@ -33,7 +33,7 @@ macro_rules! opaque {
 
 opaque! {
     Context, Module, Value, Type, MemoryBuffer, Target, TargetMachine, TargetData,
-    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, BasicBlock,
+    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, BasicBlock, Use,
 }
 
 /// Called by LLVM for each diagnostic, with the pointer given when it was installed.
@@ -151,6 +151,10 @@ functions! {
         LLVMSetGlobalConstant: fn(*mut Value, c_int);
         LLVMAddGlobal: fn(*mut Module, *mut Type, *const c_char) -> *mut Value;
         LLVMDeleteGlobal: fn(*mut Value);
+        LLVMDeleteFunction: fn(*mut Value);
+        LLVMGetFirstUse: fn(*mut Value) -> *mut Use;
+        LLVMGlobalClearMetadata: fn(*mut Value);
+        LLVMIsAGlobalVariable: fn(*mut Value) -> *mut Value;
         LLVMGetComdat: fn(*mut Value) -> *mut Comdat;
         LLVMSetComdat: fn(*mut Value, *mut Comdat);
         LLVMGetFirstBasicBlock: fn(*mut Value) -> *mut BasicBlock;

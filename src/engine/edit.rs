@@ -85,6 +85,23 @@ impl Editor<'_> {
                     (f.LLVMDeleteBasicBlock)(block);
                 }
             }
+            Edit::EraseUnused { names } => names.iter().for_each(|name| self.erase_unused(name)),
+            Edit::ZeroInitializer { name } => {
+                let variable = self.variable(name)?;
+                unsafe {
+                    let zero = (f.LLVMConstNull)((f.LLVMGlobalGetValueType)(variable));
+                    (f.LLVMSetInitializer)(variable, zero);
+                }
+            }
+            Edit::ClearMetadata { name } => {
+                let value = self.find(name)?;
+                // Aliases have none, and LLVM casts without looking.
+                unsafe {
+                    if !(f.LLVMIsAGlobalObject)(value).is_null() {
+                        (f.LLVMGlobalClearMetadata)(value);
+                    }
+                }
+            }
             Edit::SetIdentifier { identifier } => unsafe {
                 (f.LLVMSetModuleIdentifier)(
                     self.module,
@@ -131,6 +148,31 @@ impl Editor<'_> {
             return Err(Error::misuse(format!("{name} is not a function")));
         }
         Ok(value)
+    }
+
+    fn variable(&self, name: &str) -> Result<*mut api::Value> {
+        let value = self.find(name)?;
+        // SAFETY: a live value.
+        if unsafe { (self.api.f.LLVMIsAGlobalVariable)(value) }.is_null() {
+            return Err(Error::misuse(format!("{name} is not a variable")));
+        }
+        Ok(value)
+    }
+
+    fn erase_unused(&self, name: &str) {
+        let Ok(value) = self.find(name) else { return };
+        let f = &self.api.f;
+        // SAFETY: a live declaration without uses.
+        unsafe {
+            if (f.LLVMIsDeclaration)(value) == 0 || !(f.LLVMGetFirstUse)(value).is_null() {
+                return;
+            }
+            if !(f.LLVMIsAFunction)(value).is_null() {
+                (f.LLVMDeleteFunction)(value);
+            } else if !(f.LLVMIsAGlobalVariable)(value).is_null() {
+                (f.LLVMDeleteGlobal)(value);
+            }
+        }
     }
 
     /// What `LTO::runRegularLTO` does with a common: only the alignment is set where the size is

@@ -234,6 +234,22 @@ pub enum Edit {
         /// The function.
         name: String,
     },
+    /// Removes those of the declarations that nothing refers to. A name that the module does not
+    /// have, or defines, is passed over.
+    EraseUnused {
+        /// The global values.
+        names: Vec<String>,
+    },
+    /// Makes the initializer of a variable zero.
+    ZeroInitializer {
+        /// The variable.
+        name: String,
+    },
+    /// Takes all metadata off a global value (`GlobalObject::clearMetadata`).
+    ClearMetadata {
+        /// The function or variable.
+        name: String,
+    },
     /// `Module::setModuleIdentifier`.
     SetIdentifier {
         /// What diagnostics call the module.

@@ -15,7 +15,7 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -426,6 +426,18 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(6);
             w.list(names, |w, name| w.str(name));
         }
+        Edit::EraseUnused { names } => {
+            w.u8(8);
+            w.list(names, |w, name| w.str(name));
+        }
+        Edit::ZeroInitializer { name } => {
+            w.u8(9);
+            w.str(name);
+        }
+        Edit::ClearMetadata { name } => {
+            w.u8(10);
+            w.str(name);
+        }
         Edit::ResizeCommon { name, size, align } => {
             w.u8(7);
             w.str(name);
@@ -445,6 +457,9 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         5 => Edit::SetSourceFileName { name: r.str()? },
         6 => Edit::AppendToCompilerUsed { names: r.list(Reader::str)? },
         7 => Edit::ResizeCommon { name: r.str()?, size: r.u32()?, align: r.u32()? },
+        8 => Edit::EraseUnused { names: r.list(Reader::str)? },
+        9 => Edit::ZeroInitializer { name: r.str()? },
+        10 => Edit::ClearMetadata { name: r.str()? },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -512,6 +527,9 @@ mod tests {
                     Edit::SetSourceFileName { name: name() },
                     Edit::AppendToCompilerUsed { names: vec![name()] },
                     Edit::ResizeCommon { name: name(), size: 4, align: 16 },
+                    Edit::EraseUnused { names: vec![name()] },
+                    Edit::ZeroInitializer { name: name() },
+                    Edit::ClearMetadata { name: name() },
                 ],
             },
             Request::Verify,

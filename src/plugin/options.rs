@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{CodeModel, Config, OutputKind, RelocModel};
+use crate::config::{Config, OutputKind, RelocModel};
 use crate::distributed::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 use crate::error::{Error, Result};
 use crate::session::index_only::IndexOnly;
@@ -19,11 +19,8 @@ use crate::session::index_only::IndexOnly;
 /// What the options said.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What goes straight to the driver. `function_sections` and `data_sections` are here only
-    /// once [`Options::config`] knows the kind of output.
+    /// What goes straight to the driver.
     config: Config,
-    function_sections: Option<bool>,
-    data_sections: Option<bool>,
     /// `obj-path=`: where to leave the objects; the first has this name, others a number behind.
     pub obj_path: Option<String>,
     /// `unifiedlto`, and whether `thinlto` was said: together they choose the mode.
@@ -74,8 +71,6 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             config: Config { relax_elf_relocations: false, ..Config::default() },
-            function_sections: None,
-            data_sections: None,
             obj_path: None,
             unified: false,
             thin: false,
@@ -188,77 +183,8 @@ impl Options {
                 Ok(Some(format!("the option '{option}' is not supported yet and has no effect")))
             }
             Some((_, Unserved::Nothing)) => Ok(None),
-            None => self.codegen_flag(option).map(|()| None),
+            None => self.config.take_flag(option).map(|()| None),
         }
-    }
-
-    /// The options that LLVM's plugin registers itself, with one dash or two, and then the rest.
-    fn codegen_flag(&mut self, option: &str) -> Result<()> {
-        let Some(flag) = option.strip_prefix('-') else {
-            return Err(Error::misuse(format!("unknown option '{option}'")));
-        };
-        let flag = flag.strip_prefix('-').unwrap_or(flag);
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (flag, None),
-        };
-        let required =
-            || value.ok_or_else(|| Error::misuse(format!("the option '-{name}' requires a value")));
-        match name {
-            "mcpu" => self.config.cpu = required()?.to_owned(),
-            "mattr" => {
-                let list = required()?.split(',').filter(|a| !a.is_empty());
-                self.config.attributes.extend(list.map(str::to_owned));
-            }
-            "function-sections" => self.function_sections = Some(boolean(name, value)?),
-            "data-sections" => self.data_sections = Some(boolean(name, value)?),
-            "relocation-model" => {
-                self.config.reloc_model = Some(match required()? {
-                    "static" => RelocModel::Static,
-                    "pic" => RelocModel::Pic,
-                    "dynamic-no-pic" => RelocModel::DynamicNoPic,
-                    other => return Err(no_value(name, other)),
-                });
-            }
-            "code-model" => {
-                self.config.code_model = Some(match required()? {
-                    "tiny" => CodeModel::Tiny,
-                    "small" => CodeModel::Small,
-                    "kernel" => CodeModel::Kernel,
-                    "medium" => CodeModel::Medium,
-                    "large" => CodeModel::Large,
-                    other => return Err(no_value(name, other)),
-                });
-            }
-            // Which debugger to please: clang always passes it with -g. On ELF the code
-            // generator's choice without it is gdb's, and that is what clang passes.
-            "debugger-tune" if value == Some("gdb") => {}
-            "debugger-tune"
-            | "emulated-tls"
-            | "use-ctors"
-            | "basic-block-sections"
-            | "relax-elf-relocations"
-            | "split-machine-functions"
-            | "vector-library"
-            | "stack-size-section"
-            | "emit-call-site-info"
-            | "unique-section-names"
-            | "tls-size"
-            | "thread-model"
-            | "float-abi"
-            | "fp-contract"
-            | "exception-model"
-            | "binutils-version"
-            | "data-layout"
-            | "emit-addrsig"
-            | "addrsig" => {
-                return Err(Error::unsupported(format!(
-                    "the option '{option}' is not supported yet"
-                )));
-            }
-            _ => self.config.llvm_options.push(option.to_owned()),
-        }
-        Ok(())
     }
 
     /// Whether the link only gives bitcode, assembly, indexes or nothing, after which the linker
@@ -287,8 +213,8 @@ impl Options {
     /// choice.
     pub fn config(&self, relocatable: bool, reloc_model: Option<RelocModel>) -> Config {
         let mut config = self.config.clone();
-        config.function_sections = self.function_sections.unwrap_or(!relocatable);
-        config.data_sections = self.data_sections.unwrap_or(!relocatable);
+        config.function_sections.get_or_insert(!relocatable);
+        config.data_sections.get_or_insert(!relocatable);
         config.reloc_model = config.reloc_model.or(reloc_model);
         config.unified_regular = self.unified && !self.thin;
         config.always_emit_regular_lto_object = self.obj_path.is_some();
@@ -305,21 +231,6 @@ fn jobs(value: &str) -> Result<Option<usize>> {
             Err(_) => Err(Error::misuse(format!("Invalid parallelism level: {value}"))),
         },
     }
-}
-
-/// A boolean as `cl::parser<bool>` reads it.
-fn boolean(name: &str, value: Option<&str>) -> Result<bool> {
-    match value.unwrap_or("") {
-        "" | "true" | "TRUE" | "True" | "1" => Ok(true),
-        "false" | "FALSE" | "False" | "0" => Ok(false),
-        other => Err(Error::misuse(format!(
-            "for the -{name} option: '{other}' is invalid value for boolean argument! Try 0 or 1"
-        ))),
-    }
-}
-
-fn no_value(name: &str, value: &str) -> Error {
-    Error::misuse(format!("for the -{name} option: Cannot find option named '{value}'!"))
 }
 
 #[cfg(test)]
@@ -355,7 +266,7 @@ mod tests {
         .unwrap();
         let config = options.config(true, Some(RelocModel::Pic));
         assert_eq!((config.cpu.as_str(), config.opt_level, config.jobs), ("x86-64", 3, Some(3)));
-        assert_eq!((config.function_sections, config.data_sections), (true, false));
+        assert_eq!((config.function_sections, config.data_sections), (Some(true), Some(false)));
         assert_eq!(config.attributes, ["+avx2", "-sse4a"]);
         assert_eq!(config.llvm_options, ["-import-instr-limit=5"]);
         assert_eq!(config.reloc_model, Some(RelocModel::Pic));
@@ -364,10 +275,10 @@ mod tests {
     #[test]
     fn sections_are_split_but_for_relocatable_output() {
         let options = parse(&[]).unwrap();
-        assert!(options.config(false, None).function_sections);
-        assert!(options.config(false, None).data_sections);
-        assert!(!options.config(true, None).function_sections);
-        assert!(!options.config(true, None).data_sections);
+        assert_eq!(options.config(false, None).function_sections, Some(true));
+        assert_eq!(options.config(false, None).data_sections, Some(true));
+        assert_eq!(options.config(true, None).function_sections, Some(false));
+        assert_eq!(options.config(true, None).data_sections, Some(false));
     }
 
     #[test]

@@ -12,12 +12,14 @@ use parking_lot::Mutex;
 
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
+use crate::backend::{self, Link, Phases, Settings};
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, Engine, FileType, Lease, Linkage, PassOptions, TargetConfig,
 };
 use crate::error::{Error, Result};
-use crate::surgery;
+use crate::summary::ModuleId;
+use crate::surgery::{self, Edits};
 
 /// LLVM's name of the merged module.
 const MERGED: &str = "ld-temp.o";
@@ -31,15 +33,26 @@ pub(super) fn compile(
     plan: &Plan<'_>,
 ) -> Result<(Vec<Output>, Vec<Diagnostic>)> {
     let units = &plan.units;
+    let link = plan.thin.as_ref().map(|thin| {
+        let reloc = config.reloc_model;
+        let sources = thin.sources.clone();
+        Link::new(&thin.index, &thin.plan, sources, reloc, Phases::RESOLUTION_BASED)
+    });
+    // The largest first, so that none is left over at the end. The regular one is first as it is.
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(units.get(index).map_or(0, |u| size(u, inputs))));
     let jobs =
         config.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Compiled>)>> = Mutex::new(Vec::new());
     let work = || {
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(unit) = units.get(index) else { return };
-            let result = Unit { config, inputs, unit }.compile(engine);
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let Some((index, unit)) = order.get(turn).and_then(|&i| Some((i, units.get(i)?)))
+            else {
+                return;
+            };
+            let result = Unit { config, inputs, unit, link: link.as_ref() }.compile(engine);
             if result.is_err() {
                 // Nobody needs to start what will be thrown away.
                 next.store(units.len(), Ordering::Relaxed);
@@ -58,8 +71,9 @@ pub(super) fn compile(
     done.sort_by_key(|(index, _)| *index);
     let mut outputs = Vec::new();
     let mut diagnostics = Vec::new();
-    for (unit, (_, result)) in units.iter().zip(done) {
+    for (index, result) in done {
         let (bytes, said) = result?;
+        let Some(unit) = units.get(index) else { continue };
         diagnostics.extend(said);
         outputs.extend(bytes.map(|bytes| Output {
             task: unit.task,
@@ -73,9 +87,17 @@ pub(super) fn compile(
 fn name(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> String {
     match &unit.kind {
         UnitKind::Regular { .. } => MERGED.to_owned(),
-        UnitKind::Thin(module) => {
-            inputs.get(module.input).map_or_else(String::new, |input| input.identifier.clone())
+        UnitKind::Thin { input, .. } => {
+            inputs.get(*input).map_or_else(String::new, |input| input.identifier.clone())
         }
+    }
+}
+
+/// How much there is to compile; regular LTO is more than anything.
+fn size(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> usize {
+    match &unit.kind {
+        UnitKind::Regular { .. } => usize::MAX,
+        UnitKind::Thin { input, .. } => inputs.get(*input).map_or(0, |input| input.bitcode.len()),
     }
 }
 
@@ -83,7 +105,9 @@ fn name(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> String {
 #[derive(Clone, Copy)]
 enum Stage {
     PreOpt,
+    Promote,
     Internalize,
+    Import,
     Opt,
     PreCodegen,
 }
@@ -92,7 +116,9 @@ impl Stage {
     fn suffix(self) -> &'static str {
         match self {
             Stage::PreOpt => "0.preopt",
+            Stage::Promote => "1.promote",
             Stage::Internalize => "2.internalize",
+            Stage::Import => "3.import",
             Stage::Opt => "4.opt",
             Stage::PreCodegen => "5.precodegen",
         }
@@ -103,6 +129,18 @@ struct Unit<'c, 'a> {
     config: &'c Config,
     inputs: &'c [Input<'a>],
     unit: &'c PlannedUnit<'a>,
+    link: Option<&'c Link<'c, 'a>>,
+}
+
+impl From<backend::Stage> for Stage {
+    fn from(stage: backend::Stage) -> Self {
+        match stage {
+            backend::Stage::Internalize => Stage::Internalize,
+            backend::Stage::Import => Stage::Import,
+            backend::Stage::Opt => Stage::Opt,
+            backend::Stage::PreCodegen => Stage::PreCodegen,
+        }
+    }
 }
 
 impl Unit<'_, '_> {
@@ -118,7 +156,7 @@ impl Unit<'_, '_> {
     fn steps(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
         // Whoever asks for the stages wants to read them.
         lease.keep_value_names(self.config.save_temps.is_some())?;
-        let pipeline = match &self.unit.kind {
+        match &self.unit.kind {
             UnitKind::Regular { modules, commons, internalize } => {
                 lease.new_module(MERGED)?;
                 for module in modules {
@@ -155,29 +193,15 @@ impl Unit<'_, '_> {
                     .map(|g| Edit::SetLinkage { name: g.name, linkage: Linkage::Internal })
                     .collect::<Vec<_>>();
                 lease.edit(&edits)?;
-                format!("lto<O{}>", self.config.opt_level)
             }
-            UnitKind::Thin(module) => {
-                let input = self.input(module)?;
-                let bitcode = self.operate(module)?;
-                lease.load(&input.place(), &bitcode)?;
-                self.save(lease, Stage::PreOpt)?;
-                if self.config.output == OutputKind::Nothing {
-                    return Ok(None);
-                }
-                format!("thinlto<O{}>", self.config.opt_level)
-            }
-        };
+            UnitKind::Thin { module, .. } => return self.thin(*module, lease),
+        }
         self.save(lease, Stage::Internalize)?;
         if self.config.output == OutputKind::Bitcode {
             return lease.write_bitcode().map(Some);
         }
         lease.set_target(&self.target())?;
-        let options = PassOptions {
-            debug_logging: self.config.debug_pass_manager,
-            ..PassOptions::at_level(self.config.opt_level)
-        };
-        lease.passes(&pipeline, options)?;
+        lease.passes(&format!("lto<O{}>", self.config.opt_level), self.passes())?;
         self.save(lease, Stage::Opt)?;
         self.save(lease, Stage::PreCodegen)?;
         let file_type = match self.config.output {
@@ -185,6 +209,44 @@ impl Unit<'_, '_> {
             _ => FileType::Object,
         };
         lease.emit(file_type).map(Some)
+    }
+
+    fn thin(&self, module: ModuleId, lease: &mut Lease) -> Result<Option<Bytes>> {
+        let link = self.link.ok_or_else(|| Error::engine("a ThinLTO module without a link"))?;
+        if self.config.save_temps.is_some() {
+            let source = link.source(module)?;
+            let original = surgery::rewrite(&link.values(module)?.module, &Edits::default())
+                .map_err(|e| e.in_file(source.place.clone()))?;
+            lease.load(&source.place, &original)?;
+            self.save(lease, Stage::PreOpt)?;
+            lease.reset()?;
+            lease.keep_value_names(true)?;
+            let (bitcode, prepare) = link.promoted(module)?;
+            lease.load(&source.place, &bitcode)?;
+            lease.edit(&prepare)?;
+            self.save(lease, Stage::Promote)?;
+            lease.reset()?;
+            lease.keep_value_names(true)?;
+        }
+        let job = link.job(module)?;
+        let settings = Settings {
+            target: self.target(),
+            pipeline: format!("thinlto<O{}>", self.config.opt_level),
+            passes: self.passes(),
+            codegen_only: false,
+            output: self.config.output,
+        };
+        backend::compile(&job, &settings, lease, &mut |stage, lease| {
+            self.save(lease, stage.into())?;
+            Ok(true)
+        })
+    }
+
+    fn passes(&self) -> PassOptions {
+        PassOptions {
+            debug_logging: self.config.debug_pass_manager,
+            ..PassOptions::at_level(self.config.opt_level)
+        }
     }
 
     fn input(&self, module: &PlannedModule<'_>) -> Result<&Input<'_>> {
@@ -215,8 +277,8 @@ impl Unit<'_, '_> {
                 CodeModel::Medium => engine::CodeModel::Medium,
                 CodeModel::Large => engine::CodeModel::Large,
             }),
-            function_sections: config.function_sections,
-            data_sections: config.data_sections,
+            function_sections: config.function_sections.unwrap_or(false),
+            data_sections: config.data_sections.unwrap_or(false),
             relax_elf_relocations: config.relax_elf_relocations,
             asm_verbose: config.output == OutputKind::Assembly,
             ..TargetConfig::default()
@@ -228,8 +290,11 @@ impl Unit<'_, '_> {
     fn save(&self, lease: &mut Lease, stage: Stage) -> Result<()> {
         let Some(prefix) = &self.config.save_temps else { return Ok(()) };
         let prefix = match &self.unit.kind {
-            UnitKind::Regular { .. } => format!("{prefix}{}.", self.unit.task),
-            UnitKind::Thin(module) => format!("{}.", self.input(module)?.identifier),
+            UnitKind::Thin { input, .. } if self.config.save_temps_beside_inputs => {
+                let input = self.inputs.get(*input);
+                format!("{}.", input.map_or("", |input| input.identifier.as_str()))
+            }
+            _ => format!("{prefix}{}.", self.unit.task),
         };
         let path = format!("{prefix}{}.bc", stage.suffix());
         let bitcode = lease.write_bitcode()?;

@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::plan::{self, UnitKind};
-use super::{Input, Outcome, Phase, Stats, compile, read, start_engine};
+use super::plan;
+use super::{Input, Outcome, Phase, Stats, compile, read, start_engine, steer};
 use crate::bitcode::BitcodeFile;
 use crate::config::{Config, OutputKind};
 use crate::distributed::{
@@ -117,13 +117,7 @@ pub fn run(
         whole_program_visibility: job.whole_program_visibility,
         ..ThinLinkOptions::default()
     };
-    let mut llvm_options = Vec::new();
-    for option in &config.llvm_options {
-        if !distributed::take_option(&mut options, option.trim_start_matches('-'))? {
-            llvm_options.push(option.clone());
-        }
-    }
-    let config = Config { llvm_options, ..config.clone() };
+    let config = steer(config, &mut options)?;
     let mut engine = None;
     // What we do not know must be libLLVM's.
     if !config.llvm_options.is_empty() {
@@ -199,8 +193,7 @@ pub fn run(
     if gives_regular_object(&config) {
         let files =
             inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
-        let mut plan = plan::plan(&config, inputs, &files)?;
-        plan.units.retain(|unit| matches!(unit.kind, UnitKind::Regular { .. }));
+        let plan = plan::plan(&config, None, inputs, &files)?;
         let engine = match engine {
             Some(engine) => engine,
             None => start_engine(&config, &producers)?,

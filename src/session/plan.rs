@@ -1,30 +1,44 @@
 //! Which units are compiled, and what each module of them drops.
 //!
 //! In: all inputs, read, and what the linker said. Out: [`Plan`]: the units in the order of their
-//! tasks, and for each module its [`Edits`]. It must not know how a unit is compiled.
+//! tasks, for each module of regular LTO its [`Edits`], and for all others the plan of the thin
+//! link. It must not know how a unit is compiled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Input;
-use crate::bitcode::{Extent, Module, block_id, module_flag};
-use crate::config::{Config, RelocModel};
-use crate::engine::Producer;
+use crate::backend::Source;
+use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
+use crate::config::Config;
+use crate::distributed;
 use crate::error::{Error, Result};
 use crate::ir::UnnamedAddr;
-use crate::resolution::{GlobalResolutions, Mention, Partition, SymbolResolution};
+use crate::resolution::{
+    GlobalResolution, GlobalResolutions, Mention, Partition, SymbolResolution,
+};
+use crate::summary::{ModuleId, ModuleSummaryIndex};
 use crate::surgery::Edits;
-use crate::surgery::prevailing::{self, Unit, Verdict};
+use crate::surgery::prevailing::{self, Verdict};
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::symbols::{InputFile, Symbol};
+use crate::thinlink::{LinkPlan, ThinLinkOptions, VisibilityScheme};
 
 /// All units of a link.
 pub(super) struct Plan<'a> {
     /// The regular unit first, where there is one.
     pub units: Vec<PlannedUnit<'a>>,
-    /// Who wrote the modules, each once.
-    pub producers: Vec<Producer>,
+    /// The thin link, where a module takes part in one.
+    pub thin: Option<ThinPlan<'a>>,
     /// How many names the link has.
     pub names: usize,
+}
+
+/// The thin link of all modules with a summary.
+pub(super) struct ThinPlan<'a> {
+    pub index: ModuleSummaryIndex,
+    pub plan: LinkPlan,
+    /// The modules of the index, by its ids.
+    pub sources: Vec<Option<Source<'a>>>,
 }
 
 /// What is compiled into one object.
@@ -41,7 +55,13 @@ pub(super) enum UnitKind<'a> {
         /// The names in IR of definitions that nothing outside of the unit refers to.
         internalize: BTreeSet<String>,
     },
-    Thin(Box<PlannedModule<'a>>),
+    /// A module of the thin link.
+    Thin {
+        /// Which input it is of.
+        input: usize,
+        /// Which module of the index it is.
+        module: ModuleId,
+    },
 }
 
 /// What all commons of a name ask for (LLVM's `CommonResolution`).
@@ -63,12 +83,11 @@ pub(super) struct PlannedModule<'a> {
     pub edits: Edits,
 }
 
-/// A module on its way into a unit.
+/// A module on its way into the unit of regular LTO.
 struct Pending<'f, 'a> {
     input: usize,
     module: Module<'a>,
     symbols: Vec<Resolved<'f>>,
-    partition: Partition,
     /// Regular modules with a summary are linked behind those without, as in LLVM, which needs
     /// the whole summary first.
     has_summary: bool,
@@ -76,39 +95,35 @@ struct Pending<'f, 'a> {
 
 type Resolved<'f> = (Symbol<'f>, SymbolResolution);
 
+/// Plans. Without options for the thin link, only the unit of regular LTO.
 pub(super) fn plan<'a>(
     config: &Config,
+    thin_link: Option<&ThinLinkOptions>,
     inputs: &[Input<'a>],
     files: &[InputFile<'a>],
 ) -> Result<Plan<'a>> {
-    let mut producers = Vec::new();
     let mut names = GlobalResolutions::new();
     let mut pending = Vec::new();
-    let mut thin_count = 0;
+    let mut thin = Vec::new();
     for (index, (input, file)) in inputs.iter().zip(files).enumerate() {
         let blame = |e| input.blame(e);
         let mut thin_in_file = false;
         let mut resolutions = input.resolutions.iter().copied();
         for (number, location) in file.modules().iter().enumerate() {
-            let producer = location.identification().map_err(blame)?.producer;
-            let producer = Producer::parse(&String::from_utf8_lossy(&producer));
-            if !producers.contains(&producer) {
-                producers.push(producer);
-            }
             let module = Module::read(location, Extent::All).map_err(blame)?;
             let thin_summary = module.block(block_id::GLOBALVAL_SUMMARY).is_some();
             let has_summary =
                 thin_summary || module.block(block_id::FULL_LTO_GLOBALVAL_SUMMARY).is_some();
-            let thin = thin_summary && !config.unified_regular;
-            let partition = match thin {
+            let is_thin = thin_summary && !config.unified_regular;
+            let partition = match is_thin {
                 true => {
                     if std::mem::replace(&mut thin_in_file, true) {
                         return Err(blame(Error::malformed(
                             "more than one ThinLTO module in a bitcode file",
                         )));
                     }
-                    thin_count += 1;
-                    Partition::Thin(thin_count - 1)
+                    thin.push((index, *location));
+                    Partition::Thin(thin.len() - 1)
                 }
                 false => Partition::Regular,
             };
@@ -128,19 +143,71 @@ pub(super) fn plan<'a>(
                     String::from_utf8_lossy(name)
                 )))
             })?;
-            pending.push(Pending { input: index, module, symbols, partition, has_summary });
+            if !is_thin {
+                pending.push(Pending { input: index, module, symbols, has_summary });
+            }
         }
     }
     let commons = commons(&pending);
-    let units = units(config, inputs, pending, commons, &names)?;
-    Ok(Plan { units, producers, names: names.len() })
+    let mut units = regular_unit(config, inputs, pending, commons, &names)?;
+    let thin = match thin_link.filter(|_| !thin.is_empty()) {
+        None => None,
+        Some(options) => Some(link_thin(config, options, inputs, thin, &mut units)?),
+    };
+    Ok(Plan { units, thin, names: names.len() })
+}
+
+/// The link of all modules with a summary, and its units.
+fn link_thin<'a>(
+    config: &Config,
+    options: &ThinLinkOptions,
+    inputs: &[Input<'a>],
+    modules: Vec<(usize, BitcodeModule<'a>)>,
+    units: &mut Vec<PlannedUnit<'a>>,
+) -> Result<ThinPlan<'a>> {
+    let read = distributed::read(inputs, &options.behaviour)?;
+    let elf = Triple::parse(&read.target_triple).format == ObjectFormat::Elf;
+    let options = ThinLinkOptions {
+        import: config.opt_level > 0,
+        visibility_scheme: if elf { VisibilityScheme::Elf } else { options.visibility_scheme },
+        ..options.clone()
+    };
+    let plan = read.plan(&options)?;
+    let mut sources = vec![None; read.index.modules().len()];
+    for (number, (input, location)) in modules.into_iter().enumerate() {
+        let Some((id, source)) = read.thin_module(input).zip(inputs.get(input)) else {
+            return Err(Error::engine("a ThinLTO module is not in the index"));
+        };
+        let place = source.place();
+        if let Some(slot) = sources.get_mut(id.index()) {
+            *slot = Some(Source { identifier: source.identifier.clone(), place, location });
+        }
+        let kind = UnitKind::Thin { input, module: id };
+        units.push(PlannedUnit { task: number + 1, kind });
+    }
+    Ok(ThinPlan { index: read.index, plan, sources })
+}
+
+impl<'a> distributed::Source for Input<'a> {
+    type Bytes = &'a [u8];
+
+    fn path(&self) -> &[u8] {
+        self.identifier.as_bytes()
+    }
+
+    fn bytes(&self) -> Result<&'a [u8]> {
+        Ok(self.bitcode)
+    }
+
+    fn resolve(&self, _: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+        Ok(self.resolutions.clone())
+    }
 }
 
 /// Size and alignment of the common variables that the merged module has.
 fn commons(pending: &[Pending<'_, '_>]) -> BTreeMap<String, Common> {
     let mut commons: BTreeMap<String, Common> = BTreeMap::new();
-    let regular = pending.iter().filter(|p| p.partition == Partition::Regular);
-    for (symbol, resolution) in regular.flat_map(|p| &p.symbols) {
+    for (symbol, resolution) in pending.iter().flat_map(|p| &p.symbols) {
         if !symbol.is_common() || symbol.ir_name.is_empty() {
             continue;
         }
@@ -157,51 +224,38 @@ fn commons(pending: &[Pending<'_, '_>]) -> BTreeMap<String, Common> {
     commons
 }
 
-fn units<'a>(
+/// The unit of regular LTO, where there is one.
+fn regular_unit<'a>(
     config: &Config,
     inputs: &[Input<'a>],
     mut pending: Vec<Pending<'_, 'a>>,
     commons: BTreeMap<String, Common>,
     names: &GlobalResolutions,
 ) -> Result<Vec<PlannedUnit<'a>>> {
-    let mut regular = Vec::new();
+    if pending.is_empty() && !config.always_emit_regular_lto_object {
+        return Ok(Vec::new());
+    }
+    let mut modules = Vec::new();
     let mut internalize = BTreeSet::new();
-    let mut thin = Vec::new();
     // Stable: within each sort the order of the inputs stays.
     pending.sort_by_key(|p| p.has_summary);
     for p in pending {
         let input = p.input;
         let blame = |e| inputs.get(input).map_or_else(|| Error::engine("no input"), |i| i.blame(e));
-        let partition = p.partition;
-        let planned = module(config, p, names).map_err(blame)?;
-        match partition {
-            Partition::Thin(number) => thin.push((number, planned.0)),
-            _ => {
-                regular.push(planned.0);
-                internalize.extend(planned.1);
-            }
-        }
+        let (module, names) = module(p, names).map_err(blame)?;
+        modules.push(module);
+        internalize.extend(names);
     }
-    let mut units = Vec::new();
-    if !regular.is_empty() || config.always_emit_regular_lto_object {
-        let kind = UnitKind::Regular { modules: regular, commons, internalize };
-        units.push(PlannedUnit { task: 0, kind });
-    }
-    thin.sort_by_key(|(number, _)| *number);
-    units.extend(
-        thin.into_iter()
-            .map(|(number, m)| PlannedUnit { task: number + 1, kind: UnitKind::Thin(Box::new(m)) }),
-    );
-    Ok(units)
+    let kind = UnitKind::Regular { modules, commons, internalize };
+    Ok(vec![PlannedUnit { task: 0, kind }])
 }
 
 /// The edits of one module, and which of its names the merged module internalizes.
 fn module<'a>(
-    config: &Config,
     pending: Pending<'_, 'a>,
     names: &GlobalResolutions,
 ) -> Result<(PlannedModule<'a>, Vec<String>)> {
-    let Pending { input, module, symbols, partition, .. } = pending;
+    let Pending { input, module, symbols, .. } = pending;
     let by_name: HashMap<&[u8], usize> =
         module.globals.iter().enumerate().map(|(id, g)| (&*g.name, id)).collect();
     let mut verdicts = vec![None; module.globals.len()];
@@ -221,50 +275,24 @@ fn module<'a>(
             )));
         };
         let global = names.get(symbol.name);
-        let only_here = resolution.prevailing
-            && global.is_some_and(|g| g.is_prevailing_ir_symbol() && g.partition == partition);
-        match partition {
-            Partition::Regular if only_here => {
-                internalize.push(String::from_utf8_lossy(symbol.ir_name).into_owned());
-            }
-            _ => {}
+        let prevails_here =
+            |g: &&GlobalResolution| g.is_prevailing_ir_symbol() && resolution.prevailing;
+        if global.filter(prevails_here).is_some_and(|g| g.partition == Partition::Regular) {
+            internalize.push(String::from_utf8_lossy(symbol.ir_name).into_owned());
         }
         let unnamed_addr = global
             .filter(|g| {
-                partition == Partition::Regular
-                    && g.is_prevailing_ir_symbol()
+                g.is_prevailing_ir_symbol()
                     && matches!(g.partition, Partition::Regular | Partition::External)
             })
             .map(|g| if g.unnamed_addr { UnnamedAddr::Global } else { UnnamedAddr::None });
-        *verdict = Some(Verdict {
-            resolution: *resolution,
-            internalize: only_here,
-            hide: global.is_some_and(|g| g.can_auto_hide && !g.visible_outside_summary),
-            unnamed_addr,
-        });
+        *verdict = Some(Verdict { resolution: *resolution, unnamed_addr });
     }
-    let unit = match partition {
-        Partition::Regular => Unit::Regular,
-        _ => Unit::Thin { clear_dso_local_on_declarations: position_independent(config, &module)? },
-    };
-    let mut edits = prevailing::edits(&module, &verdicts, unit)?;
-    if unit == Unit::Regular && !module.asm.is_empty() {
+    let mut edits = prevailing::edits(&module, &verdicts)?;
+    if !module.asm.is_empty() {
         edits.module_asm = Some(discard_asm(&module, &discarded_asm));
     }
     Ok((PlannedModule { input, module, edits }, internalize))
-}
-
-/// LLVM's `ClearDSOLocalOnDeclarations`: position-independent code on ELF that was not compiled
-/// for an executable.
-fn position_independent(config: &Config, module: &Module<'_>) -> Result<bool> {
-    if Triple::parse(&module.triple).format != ObjectFormat::Elf {
-        return Ok(false);
-    }
-    let pic = match config.reloc_model {
-        Some(model) => model != RelocModel::Static,
-        None => module_flag(module, b"PIC Level")?.unwrap_or(0) != 0,
-    };
-    Ok(pic && module_flag(module, b"PIE Level")?.unwrap_or(0) == 0)
 }
 
 /// Module assembly that does not define again what another module's assembly defines: a first

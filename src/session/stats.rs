@@ -100,11 +100,10 @@ impl Stats {
 
     pub(super) fn planned(&mut self, plan: &Plan<'_>) {
         self.names = plan.names;
-        self.producers = plan.producers.iter().map(|p| p.to_string()).collect();
         for unit in &plan.units {
             match &unit.kind {
                 UnitKind::Regular { modules, .. } => self.regular_modules = modules.len(),
-                UnitKind::Thin(_) => self.thin_modules += 1,
+                UnitKind::Thin { .. } => self.thin_modules += 1,
             }
         }
     }

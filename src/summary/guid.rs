@@ -68,6 +68,24 @@ pub fn guids_of<'n>(identifiers: impl ExactSizeIterator<Item = &'n [u8]>) -> Vec
     guids
 }
 
+/// The GUIDs of the values of one module: each its name as it stands in the IR and whether its
+/// linkage is local.
+pub fn guids_of_values<'n>(
+    source: &[u8],
+    separator: LocalSeparator,
+    values: impl ExactSizeIterator<Item = (&'n [u8], bool)>,
+) -> Vec<Guid> {
+    let prefix = local_prefix(source, separator);
+    let mut guids = vec![Guid::default(); values.len()];
+    let mut batch = Batch::default();
+    for ((name, local), place) in values.zip(0..) {
+        let plain = name.strip_prefix(b"\x01").unwrap_or(name);
+        batch.push(if local { &prefix } else { &[] }, plain, place, &mut guids);
+    }
+    batch.finish(&mut guids);
+    guids
+}
+
 /// What stands before the name in the identifier of a local value.
 pub(super) fn local_prefix(source: &[u8], separator: LocalSeparator) -> Vec<u8> {
     let source = if source.is_empty() { b"<unknown>" } else { source };

@@ -41,7 +41,7 @@ mod write_module;
 pub use assembly::write_assembly;
 pub use codes::fs;
 pub use combine::IndexPart;
-pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of};
+pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of, guids_of_values};
 pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
 pub use quick::has_summary;

@@ -107,7 +107,7 @@ impl Edits {
     }
 
     /// The fate of a value.
-    fn fate(&self, id: usize) -> Fate {
+    pub fn fate(&self, id: usize) -> Fate {
         self.globals.get(&id).map_or(Fate::Keep, |edit| edit.fate)
     }
 }

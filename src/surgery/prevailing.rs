@@ -4,18 +4,15 @@
 //! [`Edits`] after which the module defines only what prevails in it. It must not know where the
 //! verdicts come from, nor what else is in the link.
 //!
-//! The rules are those of LLVM's `LTO::addRegularLTO` for [`Unit::Regular`] and of
-//! `thinLTOResolvePrevailingInModule`, `thinLTOInternalizeModule` and
-//! `FunctionImportGlobalProcessing` for [`Unit::Thin`]:
+//! The rules are those of LLVM's `LTO::addRegularLTO`, for the merged module of regular LTO, which
+//! is internalized after merging. Modules with a summary have rules of their own: [`super::thin`].
 //!
 //! | the symbol | becomes |
 //! |---|---|
-//! | prevails, linkonce | weak, so that it is kept; hidden where all agree that it may be (thin) |
+//! | prevails, linkonce | weak, so that it is kept |
 //! | prevails, and the linker gives the name another meaning | weak_any, so that nothing is assumed |
-//! | prevails, and nothing outside refers to it (thin) | internal |
 //! | does not prevail, ODR: all copies are the same | available_externally |
 //! | does not prevail otherwise | a declaration |
-//! | common, prevailing or not (thin) | what it is: the linker takes the largest |
 //!
 //! Three things follow from others. A comdat is kept or discarded as a whole, so that where one
 //! member is discarded, all are. What an alias stands for may not be available_externally: both
@@ -27,44 +24,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Edits, Fate, alias_bases};
 use crate::bitcode::{GlobalKind, GlobalValue, Module};
 use crate::error::{Error, Result};
-use crate::ir::{DllStorage, Linkage, SelectionKind, UnnamedAddr, Visibility};
+use crate::ir::{DllStorage, Linkage, UnnamedAddr};
 use crate::resolution::SymbolResolution;
-
-/// What a module will be part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// The merged module of regular LTO, which is internalized after merging.
-    Regular,
-    /// A module that is compiled alone.
-    Thin {
-        /// Declarations lose dso_local: LLVM's rule for position-independent code that is not
-        /// for an executable, where a declared symbol may turn out to be elsewhere.
-        clear_dso_local_on_declarations: bool,
-    },
-}
 
 /// What is known of one global value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// What the linker said.
     pub resolution: SymbolResolution,
-    /// Nothing outside of the module refers to it. Only read for [`Unit::Thin`], and only for
-    /// what prevails.
-    pub internalize: bool,
-    /// A linkonce_odr definition that prevails may be hidden. Only read for [`Unit::Thin`].
-    pub hide: bool,
-    /// What the whole link knows of whether the address matters, for a definition that prevails
-    /// in [`Unit::Regular`]; LLVM's rule makes it global where every mention agrees, else none.
+    /// What the whole link knows of whether the address matters, for a definition that prevails;
+    /// LLVM's rule makes it global where every mention agrees, else none.
     pub unnamed_addr: Option<UnnamedAddr>,
 }
 
 /// Makes the edits. `verdicts` has an entry for each global value, `None` for what the linker
 /// does not know: locals, and LLVM's own.
-pub fn edits(module: &Module<'_>, verdicts: &[Option<Verdict>], unit: Unit) -> Result<Edits> {
+pub fn edits(module: &Module<'_>, verdicts: &[Option<Verdict>]) -> Result<Edits> {
     let mut pass = Pass {
         module,
         verdicts,
-        unit,
         aliases: aliases(module)?,
         discarded_comdats: BTreeSet::new(),
         edits: Edits::default(),
@@ -74,12 +52,6 @@ pub fn edits(module: &Module<'_>, verdicts: &[Option<Verdict>], unit: Unit) -> R
     }
     pass.aliases_of_discarded()?;
     pass.discarded_comdats();
-    if let Unit::Thin { clear_dso_local_on_declarations } = unit {
-        pass.internal_comdats();
-        if clear_dso_local_on_declarations {
-            pass.clear_dso_local();
-        }
-    }
     Ok(pass.edits)
 }
 
@@ -95,7 +67,6 @@ fn aliases(module: &Module<'_>) -> Result<BTreeMap<usize, Vec<usize>>> {
 struct Pass<'m, 'a> {
     module: &'m Module<'a>,
     verdicts: &'m [Option<Verdict>],
-    unit: Unit,
     aliases: BTreeMap<usize, Vec<usize>>,
     /// By their numbers in records, which count from 1.
     discarded_comdats: BTreeSet<u32>,
@@ -133,25 +104,14 @@ impl Pass<'_, '_> {
         if verdict.unnamed_addr.is_some() {
             self.edits.global(id).unnamed_addr = verdict.unnamed_addr;
         }
-        if res.linker_redefined {
-            self.edits.global(id).linkage = Some(Linkage::WeakAny);
-        } else if verdict.internalize && self.unit != Unit::Regular {
-            // Comdats may yet stand in the way, see internal_comdats.
-            self.edits.global(id).linkage = Some(Linkage::Internal);
-        } else if g.linkage == Linkage::LinkOnceAny {
+        if res.linker_redefined || g.linkage == Linkage::LinkOnceAny {
             self.edits.global(id).linkage = Some(Linkage::WeakAny);
         } else if g.linkage == Linkage::LinkOnceOdr {
             self.edits.global(id).linkage = Some(Linkage::WeakOdr);
-            if verdict.hide && self.unit != Unit::Regular {
-                self.edits.global(id).visibility = Some(Visibility::Hidden);
-            }
         }
     }
 
     fn discard(&mut self, id: usize, g: &GlobalValue<'_>) {
-        if g.linkage == Linkage::Common && self.unit != Unit::Regular {
-            return;
-        }
         let is_object = matches!(g.kind, GlobalKind::Function | GlobalKind::Variable);
         let same = matches!(
             g.linkage,
@@ -230,93 +190,6 @@ impl Pass<'_, '_> {
             // are still there to be inlined.
             if !g.is_declaration && !keep_local {
                 edit.linkage = Some(Linkage::AvailableExternally);
-            }
-        }
-    }
-
-    /// `InternalizePass::checkComdat`: a comdat becomes internal as a whole or not at all. One
-    /// member needs no comdat any more; of several, the group is kept together, and the linker
-    /// must not take another's for it.
-    fn internal_comdats(&mut self) {
-        #[derive(Default)]
-        struct Members {
-            ids: Vec<usize>,
-            external: bool,
-        }
-        let mut comdats: BTreeMap<u32, Members> = BTreeMap::new();
-        for (id, g) in self.module.globals.iter().enumerate() {
-            if g.comdat == 0 || g.is_declaration || self.edits.fate(id) != Fate::Keep {
-                continue;
-            }
-            let edit = self.edits.globals.get(&id);
-            if edit.is_some_and(|edit| edit.clear_comdat) {
-                continue;
-            }
-            let internal = edit.and_then(|edit| edit.linkage) == Some(Linkage::Internal);
-            // An alias shares its aliasee's comdat without saying so in its record.
-            let alias_external = self
-                .aliases
-                .get(&id)
-                .is_some_and(|aliases| aliases.iter().any(|alias| !self.is_internal(*alias)));
-            let members = comdats.entry(g.comdat).or_default();
-            members.ids.push(id);
-            members.external |= !(internal || g.linkage.is_local()) || alias_external;
-        }
-        for (comdat, members) in comdats {
-            if members.external {
-                for id in &members.ids {
-                    let aliases = self.aliases.get(id).cloned().unwrap_or_default();
-                    for id in std::iter::once(*id).chain(aliases) {
-                        self.undo_internal(id);
-                    }
-                }
-            } else if let [only] = members.ids[..] {
-                self.edits.global(only).clear_comdat = true;
-            } else {
-                let index = comdat as usize - 1;
-                self.edits.comdats.insert(index, SelectionKind::NoDeduplicate);
-            }
-        }
-    }
-
-    fn is_internal(&self, id: usize) -> bool {
-        let edited = self.edits.globals.get(&id).and_then(|edit| edit.linkage);
-        let now = edited.or(self.global(id).map(|g| g.linkage));
-        now.is_some_and(Linkage::is_local) || self.edits.fate(id) == Fate::Declare
-    }
-
-    /// What prevails and may not be internal after all.
-    fn undo_internal(&mut self, id: usize) {
-        let original = self.global(id).map(|g| g.linkage);
-        let edit = self.edits.global(id);
-        if edit.linkage == Some(Linkage::Internal) {
-            edit.linkage = match original {
-                Some(Linkage::LinkOnceAny) => Some(Linkage::WeakAny),
-                Some(Linkage::LinkOnceOdr) => Some(Linkage::WeakOdr),
-                _ => None,
-            };
-        }
-    }
-
-    /// LLVM looks before it turns definitions into declarations, and leaves what the linker has
-    /// just said to be local. A former definition that only its compiler thought so may be found
-    /// elsewhere now.
-    fn clear_dso_local(&mut self) {
-        for (id, g) in self.module.globals.iter().enumerate() {
-            let edit = self.edits.globals.get(&id);
-            let linkage = edit.and_then(|edit| edit.linkage).unwrap_or(g.linkage);
-            let was_declared = g.is_declaration || g.linkage == Linkage::AvailableExternally;
-            let is_declared =
-                self.edits.fate(id) == Fate::Declare || linkage == Linkage::AvailableExternally;
-            let said = match g.linkage.is_local() {
-                true => Some(true),
-                false => edit.and_then(|edit| edit.dso_local),
-            };
-            // What is not of default visibility is local by that alone.
-            let implied = g.visibility != Visibility::Default && g.linkage != Linkage::ExternalWeak;
-            let clear = was_declared || (is_declared && said.is_none());
-            if clear && said.unwrap_or(g.dso_local) && !implied {
-                self.edits.global(id).dso_local = Some(false);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `llvm-lto2`: resolution-based LTO from the command line.
 //!
-//! `run` reads bitcode files and a resolution for each of their symbols and does the thin link;
-//! `dump-symtab` prints a file's symbols. In: arguments. Out: an exit code. Source of words and
-//! formats: llvm-lto2.cpp.
+//! `run` reads bitcode files and a resolution for each of their symbols and links them, to objects
+//! or, with `-thinlto-distributed-indexes`, to an index file for each; `dump-symtab` prints a
+//! file's symbols. In: arguments. Out: an exit code. Source of words and formats: llvm-lto2.cpp.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -11,10 +11,12 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
 use super::saved_link::{SavedLink, resolution_text};
+use crate::config::{Config, OutputKind};
 use crate::container::{self, FileBytes};
 use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Unindexed, write_atomically};
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
+use crate::session;
 use crate::summary::{Format, ModuleId};
 use crate::symbols::InputFile;
 use crate::symbols::irsymtab::{self, version_and_producer};
@@ -53,9 +55,11 @@ struct Job<'a> {
     prefix: PrefixReplace,
     save_index: bool,
     save_resolutions: bool,
+    save_temps: bool,
     stats_file: Option<Word<'a>>,
     threads: usize,
     options: ThinLinkOptions,
+    config: Config,
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -66,6 +70,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut options = job.options.clone();
     let inputs = job.link.inputs()?;
+    if !job.distributed_indexes {
+        return link(&job, &inputs);
+    }
     let mut read =
         distributed::read_with(&inputs, &options.behaviour, &distributed::read_options(&options))?;
     if is_elf(&read.target_triple) {
@@ -115,6 +122,56 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The link to objects: `OUT.0` for regular LTO, `OUT.1` and so on for each ThinLTO module.
+fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
+    let output = job.output.as_deref().unwrap_or_default();
+    let output = OsStr::from_bytes(output).to_string_lossy().into_owned();
+    if job.save_resolutions {
+        let path = format!("{output}.resolution.txt");
+        write_atomically(Path::new(&path), &resolution_text(inputs))?;
+    }
+    let bytes =
+        inputs.iter().map(|input| named(input, input.bytes())).collect::<Result<Vec<_>>>()?;
+    let modules = inputs
+        .iter()
+        .zip(&bytes)
+        .map(|(input, bytes)| {
+            let file = named(input, InputFile::open(bytes))?;
+            let name = String::from_utf8_lossy(input.path).into_owned();
+            Ok(session::Input {
+                identifier: name.clone(),
+                file: name,
+                member: None,
+                resolutions: input.resolve(&file)?,
+                bitcode: file.bitcode,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let config = Config {
+        jobs: (job.threads != 0).then_some(job.threads),
+        save_temps: job.save_temps.then(|| format!("{output}.")),
+        save_temps_beside_inputs: false,
+        ..job.config.clone()
+    };
+    let outcome = session::run(&config, &modules)?;
+    for said in &outcome.diagnostics {
+        eprintln!("{PROGRAM}: {}: {}", said.module, said.text);
+    }
+    for object in &outcome.outputs {
+        let path = format!("{output}.{}", object.task);
+        write_atomically(Path::new(&path), &object.bytes)?;
+    }
+    if let Some(file) = &job.stats_file {
+        let text = outcome.stats.to_json(PROGRAM);
+        write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn named<T>(input: &FileInput<'_>, result: Result<T>) -> Result<T> {
+    result.map_err(|e| e.in_file(String::from_utf8_lossy(input.path)))
+}
+
 /// The counts under LLVM's names for them.
 fn stats(plan: &crate::thinlink::LinkPlan, values: usize) -> String {
     let live = plan.liveness.live_value_count();
@@ -142,8 +199,10 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         save_index: false,
         save_resolutions: false,
         stats_file: None,
+        save_temps: false,
         threads: 0,
         options: ThinLinkOptions::default(),
+        config: Config::default(),
     };
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
@@ -181,9 +240,8 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                     match stage {
                         b"combinedindex" => job.save_index = true,
                         b"resolution" => job.save_resolutions = true,
-                        // Stages of code generation, of which there is none here.
                         b"preopt" | b"promote" | b"internalize" | b"import" | b"opt"
-                        | b"precodegen" => {}
+                        | b"precodegen" => job.save_temps = true,
                         other => {
                             return Err(Error::misuse(format!(
                                 "invalid -select-save-temps argument: {}",
@@ -196,6 +254,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"save-temps" => {
                 job.save_index = boolean(&name, value)?;
                 job.save_resolutions = job.save_index;
+                job.save_temps = job.save_index;
             }
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"whole-program-visibility-enabled-in-lto" => {
@@ -207,14 +266,32 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 let major = major.ok_or_else(|| Error::misuse("--llvm-version: not a number"))?;
                 job.options.behaviour = Behaviour::of_llvm(major);
             }
-            b"O0" | b"O1" | b"O2" | b"O3" => job.options.import = &*name != b"O0",
-            // Matters to code generation alone, or to how LLVM keeps its memory.
-            b"lto-keep-symbol-copies" | b"cg-opt-level" => {
-                if value.is_none() && &*name == b"cg-opt-level" {
-                    parser.value(&name, None)?;
-                }
+            [b'O', level @ b'0'..=b'3'] => {
+                job.config.opt_level = level - b'0';
+                job.options.import = *level != b'0';
             }
-            _ => other_option(&mut job.options, &name, value, &mut parser)?,
+            b"cg-opt-level" => {
+                let value = parser.value(&name, value)?;
+                job.config.codegen_opt_level = match *value {
+                    [level @ b'0'..=b'3'] => level - b'0',
+                    _ => return Err(Error::misuse("invalid cg optimization level")),
+                };
+            }
+            b"override-triple" => {
+                let value = parser.value(&name, value)?;
+                job.config.override_triple = Some(String::from_utf8_lossy(&value).into_owned());
+            }
+            b"filetype" => {
+                job.config.output = match &*parser.value(&name, value)? {
+                    b"asm" => OutputKind::Assembly,
+                    b"obj" => OutputKind::Objects,
+                    _ => return Err(Error::misuse("invalid -filetype")),
+                };
+            }
+            b"debug-pass-manager" => job.config.debug_pass_manager = boolean(&name, value)?,
+            // How LLVM keeps its memory.
+            b"lto-keep-symbol-copies" => {}
+            _ => flag(&mut job, &name, value, &mut parser)?,
         }
     }
     if job.link.files.is_empty() {
@@ -226,12 +303,31 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
     if job.output.is_none() {
         return Err(Error::misuse("for the -o option: must be specified at least once!"));
     }
-    if !job.distributed_indexes && !job.save_index {
-        return Err(Error::unsupported(
-            "only the thin link is served: give -thinlto-distributed-indexes",
-        ));
-    }
     Ok(job)
+}
+
+/// An option that steers the thin link or code generation, or is libLLVM's own.
+fn flag<'a>(
+    job: &mut Job<'a>,
+    name: &[u8],
+    value: Option<Word<'a>>,
+    parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+) -> Result<()> {
+    let text = String::from_utf8_lossy(name).into_owned();
+    let wants_value = distributed::wants_value(&text) || Config::flag_wants_value(&text);
+    let value = match value {
+        None if wants_value => Some(parser.value(name, None)?),
+        value => value,
+    };
+    let whole = match value {
+        Some(value) => format!("{text}={}", String::from_utf8_lossy(&value)),
+        None => text,
+    };
+    if distributed::take_option(&mut job.options, &whole)? {
+        job.config.llvm_options.push(format!("-{whole}"));
+        return Ok(());
+    }
+    job.config.take_flag(&format!("-{whole}"))
 }
 
 /// An option of LLVM's that steers the thin link.

@@ -1,0 +1,100 @@
+//! A job, made into an object by an engine.
+//!
+//! In: a [`Job`] and [`Settings`]. Out: the object, or the assembly or bitcode that was asked for
+//! instead. It decides nothing: the job says what, the settings say how.
+
+use super::job::{Job, Part};
+use crate::config::OutputKind;
+use crate::engine::{Bytes, FileType, Lease, PassOptions, TargetConfig};
+use crate::error::Result;
+
+/// How to compile: the same for all modules of a link.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What code generation aims at.
+    pub target: TargetConfig,
+    /// The optimization pipeline, such as `thinlto<O2>`.
+    pub pipeline: String,
+    /// Its tuning.
+    pub passes: PassOptions,
+    /// Leave out optimization (`CodeGenOnly`).
+    pub codegen_only: bool,
+    /// What to give.
+    pub output: OutputKind,
+}
+
+/// After which step the module is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Promotion and internalization are done.
+    Internalize,
+    /// Everything is imported.
+    Import,
+    /// It is optimized.
+    Opt,
+    /// Code generation is next.
+    PreCodegen,
+}
+
+/// What came of a job.
+pub type Compiled = Option<Bytes>;
+
+/// Compiles. `watch` is called after each step, with the module in the lease as it stands then;
+/// it may end the job, where it says false, without an object.
+///
+/// # Errors
+/// The engine's, naming the module.
+pub fn compile(
+    job: &Job,
+    settings: &Settings,
+    lease: &mut Lease,
+    watch: &mut dyn FnMut(Stage, &mut Lease) -> Result<bool>,
+) -> Result<Compiled> {
+    if settings.output == OutputKind::Nothing {
+        return Ok(None);
+    }
+    lease.load(&job.place, &job.destination)?;
+    if !settings.codegen_only {
+        lease.edit(&job.prepare)?;
+        if !watch(Stage::Internalize, lease)? {
+            return Ok(None);
+        }
+        import(job, lease)?;
+        if !watch(Stage::Import, lease)? {
+            return Ok(None);
+        }
+    }
+    if settings.output == OutputKind::Bitcode {
+        return lease.write_bitcode().map(Some);
+    }
+    lease.set_target(&settings.target)?;
+    if !settings.codegen_only {
+        lease.passes(&settings.pipeline, settings.passes)?;
+        if !watch(Stage::Opt, lease)? {
+            return Ok(None);
+        }
+    }
+    if !watch(Stage::PreCodegen, lease)? {
+        return Ok(None);
+    }
+    let file_type = match settings.output {
+        OutputKind::Assembly => FileType::Assembly,
+        _ => FileType::Object,
+    };
+    lease.emit(file_type).map(Some)
+}
+
+fn import(job: &Job, lease: &mut Lease) -> Result<()> {
+    for Part { place, bitcode, after } in &job.parts {
+        lease.link(place, bitcode).map_err(|error| {
+            error.without_place().context(format_args!("cannot import from {place}"))
+        })?;
+        if !after.is_empty() {
+            lease.edit(after)?;
+        }
+    }
+    match job.finish.is_empty() {
+        true => Ok(()),
+        false => lease.edit(&job.finish),
+    }
+}

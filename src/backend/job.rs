@@ -1,0 +1,264 @@
+//! Everything that one object depends on.
+//!
+//! In: a [`Link`] and which module of it. Out: the [`Job`]: bitcode after surgery and the few
+//! changes that only LLVM can make. A job does not refer to the link any more: it can wait, be
+//! hashed for a cache, or be sent elsewhere.
+
+use std::collections::BTreeSet;
+
+use super::link::{Link, Values};
+use crate::bitcode::GlobalKind;
+use crate::engine::{Edit, Linkage};
+use crate::error::Result;
+use crate::summary::{ModuleId, Summary, SummaryKind};
+use crate::surgery::slice::{SliceRequest, slice};
+use crate::surgery::thin::{self, Decision};
+use crate::surgery::{self, Edits, Fate};
+
+/// One module's backend.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// LLVM's name for the module.
+    pub identifier: String,
+    /// What people call it.
+    pub place: String,
+    /// The module after promotion and internalization.
+    pub destination: Vec<u8>,
+    /// What is changed in it before anything is imported.
+    pub prepare: Vec<Edit>,
+    /// What it imports, in the order in which it is linked.
+    pub parts: Vec<Part>,
+    /// What is changed after all are linked.
+    pub finish: Vec<Edit>,
+}
+
+/// What a module imports from another.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// The module that it is a slice of, as people call it.
+    pub place: String,
+    /// The slice.
+    pub bitcode: Vec<u8>,
+    /// What is changed once it is linked, before the next is.
+    pub after: Vec<Edit>,
+}
+
+impl Link<'_, '_> {
+    /// The job of a module.
+    ///
+    /// # Errors
+    /// Malformed bitcode, of it or of what it imports from, named.
+    pub fn job(&self, id: ModuleId) -> Result<Job> {
+        let source = self.source(id)?;
+        let values = self.values(id)?;
+        let decisions = self.decisions(values);
+        let edits = self.edits(values, &decisions, self.last_stage())?;
+        let destination = surgery::rewrite(&values.module, &edits)
+            .map_err(|e| e.in_file(source.place.clone()))?;
+        let mut job = Job {
+            identifier: source.identifier.clone(),
+            place: source.place.clone(),
+            destination,
+            prepare: self.prepare(values, &decisions, &edits),
+            parts: Vec::new(),
+            finish: Vec::new(),
+        };
+        self.import(values, &edits, &mut job)?;
+        self.finish(values, &edits, &decisions, &mut job);
+        Ok(job)
+    }
+
+    /// The module as LLVM's `.1.promote.bc` has it, and what is changed in it.
+    ///
+    /// # Errors
+    /// As [`Link::job`].
+    pub fn promoted(&self, id: ModuleId) -> Result<(Vec<u8>, Vec<Edit>)> {
+        let source = self.source(id)?;
+        let values = self.values(id)?;
+        let decisions = self.decisions(values);
+        let edits = self.edits(values, &decisions, thin::Stage::Promote)?;
+        let bitcode = surgery::rewrite(&values.module, &edits)
+            .map_err(|e| e.in_file(source.place.clone()))?;
+        Ok((bitcode, self.prepare(values, &decisions, &edits)))
+    }
+
+    fn last_stage(&self) -> thin::Stage {
+        match self.phases.internalize {
+            true => thin::Stage::Internalize,
+            false => thin::Stage::Promote,
+        }
+    }
+
+    fn edits(
+        &self,
+        values: &Values<'_>,
+        decisions: &[Decision],
+        stage: thin::Stage,
+    ) -> Result<Edits> {
+        let module = &values.module;
+        let clear = self.phases.promote && self.clears_dso_local(module)?;
+        thin::edits(module, decisions, stage, clear)
+    }
+
+    /// What surgery left to LLVM: attributes, initializers, and declarations that nothing uses.
+    fn prepare(&self, values: &Values<'_>, decisions: &[Decision], edits: &Edits) -> Vec<Edit> {
+        let mut prepare = Vec::new();
+        let mut unused = Vec::new();
+        for (id, summary) in self.summaries(values) {
+            let Some(g) = values.module.globals.get(id) else { continue };
+            let name = String::from_utf8_lossy(name_after(edits, id, &g.name)).into_owned();
+            let declared = edits.fate(id) == Fate::Declare;
+            if declared && decisions.get(id).is_some_and(|d| d.defined.is_some_and(|d| !d.live)) {
+                unused.push(name.clone());
+            }
+            if declared && g.kind == GlobalKind::Variable {
+                prepare.push(Edit::ClearMetadata { name: name.clone() });
+            }
+            if g.kind == GlobalKind::Variable
+                && !g.is_declaration
+                && self.plan.attributes.is_write_only(summary)
+                && !declared
+            {
+                prepare.push(Edit::ZeroInitializer { name: name.clone() });
+            }
+            // What was promoted is found no more by its new name.
+            let promoted = decisions.get(id).is_some_and(|d| d.promoted.is_some());
+            if g.kind == GlobalKind::Function && !promoted && self.phases.promote {
+                prepare.extend(self.new_attributes(summary).map(|attribute| Edit::AddFnAttr {
+                    name: name.clone(),
+                    attr: attribute.to_owned(),
+                }));
+            }
+        }
+        if !unused.is_empty() {
+            // First, so that what they refer to can be seen to be unused; nothing is looked for
+            // among them afterwards.
+            let gone: BTreeSet<&String> = unused.iter().collect();
+            prepare.retain(|edit| match edit {
+                Edit::AddFnAttr { name, .. } | Edit::ClearMetadata { name } => !gone.contains(name),
+                _ => true,
+            });
+            prepare.push(Edit::EraseUnused { names: unused });
+        }
+        prepare
+    }
+
+    /// Slices of all modules that it imports from, sorted by their names as LLVM links them.
+    fn import(&self, values: &Values<'_>, edits: &Edits, job: &mut Job) -> Result<()> {
+        let imports = self.plan.imports.of(values.id).sorted();
+        let definitions: Vec<Summary<'_>> = imports
+            .iter()
+            .filter(|import| !import.declaration)
+            .filter_map(|import| self.index.summary(import.summary))
+            .collect();
+        let mut groups: Vec<&[Summary<'_>]> =
+            definitions.chunk_by(|a, b| a.module() == b.module()).collect();
+        groups.sort_by_key(|group| {
+            group.first().and_then(|s| self.index.module(s.module())).map(|m| &m.path)
+        });
+        let clear = self.clears_dso_local(&values.module)?;
+        let mut declared = declared(values, edits);
+        let stubs = self.plan.options.behaviour.llvm >= 20;
+        for group in groups {
+            let Some(first) = group.first() else { continue };
+            let source = self.source(first.module())?;
+            let from = self.values(first.module())?;
+            let exported = self.exported(from);
+            let wanted: BTreeSet<u32> = group.iter().map(|summary| summary.id().0).collect();
+            let mut definitions = BTreeSet::new();
+            let mut write_only = BTreeSet::new();
+            let mut internal = BTreeSet::new();
+            for (id, summary) in self.summaries(from) {
+                if !wanted.contains(&summary.id().0) {
+                    continue;
+                }
+                definitions.insert(id);
+                if summary.kind() == SummaryKind::Variable {
+                    if self.plan.attributes.is_write_only(summary) {
+                        write_only.insert(id);
+                    }
+                    if self.becomes_internal(summary) {
+                        internal.insert(id);
+                    }
+                }
+            }
+            let is_declared = |name: &[u8]| declared.contains(name);
+            let request = SliceRequest {
+                definitions: &definitions,
+                promoted: &exported.promoted,
+                write_only: &write_only,
+                dso_local: &exported.dso_local,
+                clear_dso_local_on_declarations: clear,
+                declared_in_destination: stubs.then_some(&is_declared),
+            };
+            let slice = slice(&from.module, &request).map_err(|e| e.in_file(&source.place))?;
+            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            for (imported, id) in slice.imported.iter().zip(&definitions) {
+                let internal = internal.contains(id);
+                let linkage = match internal {
+                    true => Linkage::Internal,
+                    false => Linkage::AvailableExternally,
+                };
+                job.finish.push(Edit::SetLinkage { name: text(&imported.name), linkage });
+                declared.remove(&imported.name);
+            }
+            job.parts.push(Part {
+                place: source.place.clone(),
+                bitcode: slice.bitcode,
+                after: slice
+                    .stubs
+                    .iter()
+                    .map(|name| Edit::StripBody { name: text(name) })
+                    .collect(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether every module that refers to a variable gets one of its own
+    /// (`internalizeGVsAfterImport`).
+    fn becomes_internal(&self, summary: Summary<'_>) -> bool {
+        summary.kind() == SummaryKind::Variable
+            && (self.plan.attributes.is_read_only(summary)
+                || self.plan.attributes.is_write_only(summary))
+    }
+
+    /// The module's own variables that are only read or only written become internal when nothing
+    /// is linked any more.
+    fn finish(&self, values: &Values<'_>, edits: &Edits, decisions: &[Decision], job: &mut Job) {
+        if !self.phases.promote {
+            return;
+        }
+        for (id, summary) in self.summaries(values) {
+            let Some(g) = values.module.globals.get(id) else { continue };
+            let edit = edits.globals.get(&id);
+            let linkage = edit.and_then(|edit| edit.linkage).unwrap_or(g.linkage);
+            let stays = !g.is_declaration && edits.fate(id) == Fate::Keep;
+            if g.kind == GlobalKind::Variable
+                && stays
+                && !linkage.is_local()
+                && decisions.get(id).is_some_and(|d| d.defined.is_some())
+                && self.becomes_internal(summary)
+            {
+                let name = String::from_utf8_lossy(name_after(edits, id, &g.name)).into_owned();
+                job.finish.push(Edit::SetLinkage { name, linkage: Linkage::Internal });
+            }
+        }
+    }
+}
+
+fn name_after<'e>(edits: &'e Edits, id: usize, name: &'e [u8]) -> &'e [u8] {
+    edits.globals.get(&id).and_then(|edit| edit.name.as_deref()).unwrap_or(name)
+}
+
+/// The names that the module declares after surgery.
+fn declared(values: &Values<'_>, edits: &Edits) -> BTreeSet<Vec<u8>> {
+    values
+        .module
+        .globals
+        .iter()
+        .enumerate()
+        .filter(|(id, g)| g.is_declaration || edits.fate(*id) == Fate::Declare)
+        .map(|(_, g)| g.name.to_vec())
+        .collect()
+}

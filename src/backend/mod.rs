@@ -1,0 +1,23 @@
+//! ThinLTO's backends: one module of a link, with what it imports, made into an object.
+//!
+//! In: the combined index, the [`LinkPlan`](crate::thinlink::LinkPlan) and every module's bitcode.
+//! Out: for each module a [`Job`], which holds all that its object depends on, and from an engine
+//! the object. It must not know which driver asks, nor where objects go.
+//!
+//! ```text
+//! link        plan and bitcode -> what surgery needs of each module      surgery::{thin, slice}
+//! job         the module after surgery, the slices that it imports, and
+//!             what is left to do in LLVM
+//! compile     job -> load, link the slices, optimize, generate code      engine
+//! ```
+//!
+//! This is LLVM's `lto::thinBackend`, and with other [`Phases`] its
+//! `ProcessThinLTOModule` (ThinLTOCodeGenerator.cpp).
+
+mod compile;
+mod job;
+mod link;
+
+pub use compile::{Compiled, Settings, Stage, compile};
+pub use job::{Job, Part};
+pub use link::{Link, Phases, Source, position_independent};
