@@ -4,12 +4,13 @@
 //! changes that only LLVM can make. A job does not refer to the link any more: it can wait, be
 //! hashed for a cache, or be sent elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::link::{Link, Values};
 use crate::bitcode::GlobalKind;
 use crate::engine::{Edit, Linkage};
 use crate::error::Result;
+use crate::ir::Visibility;
 use crate::summary::{ModuleId, Summary, SummaryKind};
 use crate::surgery::slice::{SliceRequest, slice};
 use crate::surgery::thin::{self, Decision};
@@ -63,7 +64,7 @@ impl Link<'_, '_> {
             parts: Vec::new(),
             finish: Vec::new(),
         };
-        self.import(values, &edits, &mut job)?;
+        self.import(values, &decisions, &edits, &mut job)?;
         self.finish(values, &edits, &decisions, &mut job);
         Ok(job)
     }
@@ -144,7 +145,13 @@ impl Link<'_, '_> {
     }
 
     /// Slices of all modules that it imports from, sorted by their names as LLVM links them.
-    fn import(&self, values: &Values<'_>, edits: &Edits, job: &mut Job) -> Result<()> {
+    fn import(
+        &self,
+        values: &Values<'_>,
+        decisions: &[Decision],
+        edits: &Edits,
+        job: &mut Job,
+    ) -> Result<()> {
         let imports = self.plan.imports.of(values.id).sorted();
         let definitions: Vec<Summary<'_>> = imports
             .iter()
@@ -157,7 +164,7 @@ impl Link<'_, '_> {
             group.first().and_then(|s| self.index.module(s.module())).map(|m| &m.path)
         });
         let clear = self.clears_dso_local(&values.module)?;
-        let mut declared = declared(values, edits);
+        let mut names = self.names(values, decisions, edits);
         let stubs = self.plan.options.behaviour.llvm >= 20;
         for group in groups {
             let Some(first) = group.first() else { continue };
@@ -182,13 +189,15 @@ impl Link<'_, '_> {
                     }
                 }
             }
-            let is_declared = |name: &[u8]| declared.contains(name);
+            let is_there = |name: &[u8]| names.contains_key(name);
+            let is_declared = |name: &[u8]| names.get(name).is_some_and(|n| n.declared);
             let request = SliceRequest {
                 definitions: &definitions,
                 promoted: &exported.promoted,
                 write_only: &write_only,
                 dso_local: &exported.dso_local,
                 clear_dso_local_on_declarations: clear,
+                in_destination: &is_there,
                 declared_in_destination: stubs.then_some(&is_declared),
             };
             let slice = slice(&from.module, &request).map_err(|e| e.in_file(&source.place))?;
@@ -200,7 +209,16 @@ impl Link<'_, '_> {
                     false => Linkage::AvailableExternally,
                 };
                 job.finish.push(Edit::SetLinkage { name: text(&imported.name), linkage });
-                declared.remove(&imported.name);
+                let Some(there) = names.get_mut(&imported.name) else { continue };
+                there.declared = false;
+                let own = from.module.globals.get(*id).map(|g| match g.linkage.is_local() {
+                    true => Visibility::Hidden,
+                    false => g.visibility,
+                });
+                // Linking has taken the lesser of the two.
+                if let Some(visibility) = own.filter(|&v| !internal && v != there.visibility) {
+                    job.finish.push(Edit::SetVisibility { name: text(&imported.name), visibility });
+                }
             }
             job.parts.push(Part {
                 place: source.place.clone(),
@@ -213,6 +231,28 @@ impl Link<'_, '_> {
             });
         }
         Ok(())
+    }
+
+    /// The names that the module has after surgery, but for what is dead: whether it is still
+    /// there depends on who uses it.
+    fn names(
+        &self,
+        values: &Values<'_>,
+        decisions: &[Decision],
+        edits: &Edits,
+    ) -> BTreeMap<Vec<u8>, Name> {
+        let globals = values.module.globals.iter().enumerate().zip(decisions);
+        globals
+            .filter(|(_, decision)| decision.defined.is_none_or(|defined| defined.live))
+            .map(|((id, g), _)| {
+                let edit = edits.globals.get(&id);
+                let name = Name {
+                    declared: g.is_declaration || edits.fate(id) == Fate::Declare,
+                    visibility: edit.and_then(|e| e.visibility).unwrap_or(g.visibility),
+                };
+                (name_after(edits, id, &g.name).to_vec(), name)
+            })
+            .collect()
     }
 
     /// Whether every module that refers to a variable gets one of its own
@@ -251,14 +291,9 @@ fn name_after<'e>(edits: &'e Edits, id: usize, name: &'e [u8]) -> &'e [u8] {
     edits.globals.get(&id).and_then(|edit| edit.name.as_deref()).unwrap_or(name)
 }
 
-/// The names that the module declares after surgery.
-fn declared(values: &Values<'_>, edits: &Edits) -> BTreeSet<Vec<u8>> {
-    values
-        .module
-        .globals
-        .iter()
-        .enumerate()
-        .filter(|(id, g)| g.is_declaration || edits.fate(*id) == Fate::Declare)
-        .map(|(_, g)| g.name.to_vec())
-        .collect()
+/// What the destination says of a name that it has.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    declared: bool,
+    visibility: Visibility,
 }

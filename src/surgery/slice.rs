@@ -63,6 +63,10 @@ pub struct SliceRequest<'r> {
     /// Declarations lose dso_local (PIC and not PIE ELF), as in [`super::thin::edits`]. Comes
     /// before `dso_local`.
     pub clear_dso_local_on_declarations: bool,
+    /// Names that the destination has, defined or not. What the slice says of such a name is not
+    /// to change what the destination says: linking whole modules takes the lesser of the two
+    /// (`ModuleLinker::linkIfNeeded`), LLVM's import does not look.
+    pub in_destination: Names<'r>,
     /// Names that the destination declares but does not define, at this point of the link. LLVM
     /// 20 and later give such a declaration the signature of its definition where they meet it;
     /// the slice then has a stub of it. `None`: the LLVM that will link it does not do so.
@@ -522,8 +526,15 @@ impl Cutter<'_, '_> {
                 }
             }
         }
-        new.apply(&edit, Aliasee::default()).map_err(|e| e.at_bit(g.record_bit))?;
         let name = self.name(id);
+        if !imported && (self.request.in_destination)(name) {
+            edit.visibility = Some(Visibility::Default);
+            edit.unnamed_addr = Some(UnnamedAddr::Global);
+            if new.kind == GlobalKind::Variable {
+                new.set(variable::IS_CONST, new.get(variable::IS_CONST) | 1);
+            }
+        }
+        new.apply(&edit, Aliasee::default()).map_err(|e| e.at_bit(g.record_bit))?;
         new.set_name(out.name(name));
         // A copy of an aliasee must not keep that one's.
         new.set_partition(if g.partition.is_empty() { [0; 2] } else { out.name(g.partition) });
