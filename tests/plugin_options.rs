@@ -39,7 +39,9 @@ fn save_temps_leaves_llvms_names() {
             made(&s),
             [
                 "a.o.0.preopt.bc",
+                "a.o.1.promote.bc",
                 "a.o.2.internalize.bc",
+                "a.o.3.import.bc",
                 "a.o.4.opt.bc",
                 "a.o.5.precodegen.bc",
                 "prog",
@@ -47,6 +49,7 @@ fn save_temps_leaves_llvms_names() {
                 "prog.0.2.internalize.bc",
                 "prog.0.4.opt.bc",
                 "prog.0.5.precodegen.bc",
+                "prog.index.bc",
                 "prog.lto.o",
                 "prog.lto.o1",
                 "prog.resolution.txt",

@@ -10,7 +10,7 @@ use super::link::{Link, Values};
 use crate::bitcode::GlobalKind;
 use crate::engine::{Edit, Linkage};
 use crate::error::Result;
-use crate::ir::Visibility;
+use crate::ir::{UnnamedAddr, Visibility};
 use crate::summary::{ModuleId, Summary, SummaryKind};
 use crate::surgery::slice::{SliceRequest, slice};
 use crate::surgery::thin::{self, Decision};
@@ -164,7 +164,7 @@ impl Link<'_, '_> {
             group.first().and_then(|s| self.index.module(s.module())).map(|m| &m.path)
         });
         let clear = self.clears_dso_local(&values.module)?;
-        let mut names = self.names(values, decisions, edits);
+        let mut names = names(values, decisions, edits)?;
         let stubs = self.plan.options.behaviour.llvm >= 20;
         for group in groups {
             let Some(first) = group.first() else { continue };
@@ -176,7 +176,11 @@ impl Link<'_, '_> {
             let mut write_only = BTreeSet::new();
             let mut internal = BTreeSet::new();
             for (id, summary) in self.summaries(from) {
-                if !wanted.contains(&summary.id().0) {
+                let g = from.module.globals.get(id);
+                // An alias keeps what it stands for, whatever definition of the same name wins.
+                // LLVM's import replaces that, and the alias then stands for the winner's.
+                let aliased = g.and_then(|g| names.get(&*g.name)).is_some_and(|n| n.aliased);
+                if !wanted.contains(&summary.id().0) || aliased {
                     continue;
                 }
                 definitions.insert(id);
@@ -188,6 +192,9 @@ impl Link<'_, '_> {
                         internal.insert(id);
                     }
                 }
+            }
+            if definitions.is_empty() {
+                continue;
             }
             let is_there = |name: &[u8]| names.contains_key(name);
             let is_declared = |name: &[u8]| names.get(name).is_some_and(|n| n.declared);
@@ -211,13 +218,20 @@ impl Link<'_, '_> {
                 job.finish.push(Edit::SetLinkage { name: text(&imported.name), linkage });
                 let Some(there) = names.get_mut(&imported.name) else { continue };
                 there.declared = false;
-                let own = from.module.globals.get(*id).map(|g| match g.linkage.is_local() {
+                let Some(g) = from.module.globals.get(*id) else { continue };
+                let visibility = match g.linkage.is_local() {
                     true => Visibility::Hidden,
                     false => g.visibility,
-                });
+                };
                 // Linking has taken the lesser of the two.
-                if let Some(visibility) = own.filter(|&v| !internal && v != there.visibility) {
+                if visibility != there.visibility && !internal {
                     job.finish.push(Edit::SetVisibility { name: text(&imported.name), visibility });
+                }
+                if g.kind != GlobalKind::Alias && g.unnamed_addr != there.unnamed_addr {
+                    job.finish.push(Edit::SetUnnamedAddr {
+                        name: text(&imported.name),
+                        unnamed_addr: g.unnamed_addr,
+                    });
                 }
             }
             job.parts.push(Part {
@@ -231,36 +245,6 @@ impl Link<'_, '_> {
             });
         }
         Ok(())
-    }
-
-    /// The names that the module has after surgery, but for what is dead: whether it is still
-    /// there depends on who uses it.
-    fn names(
-        &self,
-        values: &Values<'_>,
-        decisions: &[Decision],
-        edits: &Edits,
-    ) -> BTreeMap<Vec<u8>, Name> {
-        let globals = values.module.globals.iter().enumerate().zip(decisions);
-        globals
-            .filter(|(_, decision)| decision.defined.is_none_or(|defined| defined.live))
-            .map(|((id, g), _)| {
-                let edit = edits.globals.get(&id);
-                let name = Name {
-                    declared: g.is_declaration || edits.fate(id) == Fate::Declare,
-                    visibility: edit.and_then(|e| e.visibility).unwrap_or(g.visibility),
-                };
-                (name_after(edits, id, &g.name).to_vec(), name)
-            })
-            .collect()
-    }
-
-    /// Whether every module that refers to a variable gets one of its own
-    /// (`internalizeGVsAfterImport`).
-    fn becomes_internal(&self, summary: Summary<'_>) -> bool {
-        summary.kind() == SummaryKind::Variable
-            && (self.plan.attributes.is_read_only(summary)
-                || self.plan.attributes.is_write_only(summary))
     }
 
     /// The module's own variables that are only read or only written become internal when nothing
@@ -295,5 +279,32 @@ fn name_after<'e>(edits: &'e Edits, id: usize, name: &'e [u8]) -> &'e [u8] {
 #[derive(Clone, Copy, Debug)]
 struct Name {
     declared: bool,
+    /// An alias stands for it.
+    aliased: bool,
     visibility: Visibility,
+    unnamed_addr: UnnamedAddr,
+}
+
+/// The names that the module has after surgery, but for what is dead: whether it is still there
+/// depends on who uses it.
+fn names(
+    values: &Values<'_>,
+    decisions: &[Decision],
+    edits: &Edits,
+) -> Result<BTreeMap<Vec<u8>, Name>> {
+    let bases: BTreeSet<usize> = surgery::alias_bases(&values.module)?.into_values().collect();
+    let globals = values.module.globals.iter().enumerate().zip(decisions);
+    let live = globals
+        .filter(|(_, decision)| decision.defined.is_none_or(|defined| defined.live))
+        .map(|((id, g), _)| {
+            let edit = edits.globals.get(&id);
+            let name = Name {
+                declared: g.is_declaration || edits.fate(id) == Fate::Declare,
+                aliased: bases.contains(&id),
+                visibility: edit.and_then(|e| e.visibility).unwrap_or(g.visibility),
+                unnamed_addr: edit.and_then(|e| e.unnamed_addr).unwrap_or(g.unnamed_addr),
+            };
+            (name_after(edits, id, &g.name).to_vec(), name)
+        });
+    Ok(live.collect())
 }

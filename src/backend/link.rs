@@ -58,6 +58,8 @@ pub struct Link<'l, 'a> {
     pub reloc_model: Option<RelocModel>,
     /// What is done to a module before it imports.
     pub phases: Phases,
+    /// Variables with several definitions for one of which an alias stands.
+    aliased: BTreeSet<ValueId>,
     /// By [`ModuleId`]; `None` for what has no backend and exports nothing (regular LTO).
     sources: Vec<Option<Source<'a>>>,
     /// By [`ModuleId`], what was read of it for those that import from it.
@@ -94,7 +96,27 @@ impl<'l, 'a> Link<'l, 'a> {
         phases: Phases,
     ) -> Self {
         let read = sources.iter().map(|_| OnceCell::new()).collect();
-        Link { index, plan, reloc_model, phases, sources, read }
+        let bases = index.summaries().filter(|s| s.kind() == SummaryKind::Alias);
+        let aliased = bases
+            .map(Summary::base_object)
+            .filter(|base| {
+                base.kind() == SummaryKind::Variable && index.copies(base.value()).len() > 1
+            })
+            .map(Summary::value)
+            .collect();
+        Link { index, plan, reloc_model, phases, aliased, sources, read }
+    }
+
+    /// Whether every module that refers to a variable gets one of its own, since it is only read or
+    /// only written (`internalizeGVsAfterImport`).
+    ///
+    /// Not so where an alias keeps one of several definitions in place: the others must be found
+    /// by its name. LLVM does not look, and the alias then stands for the wrong one.
+    pub fn becomes_internal(&self, summary: Summary<'_>) -> bool {
+        let attributes = &self.plan.attributes;
+        summary.kind() == SummaryKind::Variable
+            && (attributes.is_read_only(summary) || attributes.is_write_only(summary))
+            && !self.aliased.contains(&summary.value())
     }
 
     /// The module's names and bitcode.

@@ -151,6 +151,7 @@ functions! {
         LLVMSetGlobalConstant: fn(*mut Value, c_int);
         LLVMAddGlobal: fn(*mut Module, *mut Type, *const c_char) -> *mut Value;
         LLVMDeleteGlobal: fn(*mut Value);
+        LLVMSetUnnamedAddress: fn(*mut Value, c_int);
         LLVMDeleteFunction: fn(*mut Value);
         LLVMGetFirstUse: fn(*mut Value) -> *mut Use;
         LLVMGlobalClearMetadata: fn(*mut Value);

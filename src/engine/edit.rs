@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::api::{self, Api};
-use super::{Edit, GlobalInfo, GlobalKind, Linkage, Visibility};
+use super::{Edit, GlobalInfo, GlobalKind, Linkage, UnnamedAddr, Visibility};
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_int, c_uint};
 
@@ -53,6 +53,16 @@ impl Editor<'_> {
             Edit::SetVisibility { name, visibility } => {
                 let value = self.find(name)?;
                 unsafe { (f.LLVMSetVisibility)(value, *visibility as c_int) };
+            }
+            Edit::SetUnnamedAddr { name, unnamed_addr } => {
+                let value = self.find(name)?;
+                // LLVMUnnamedAddr: none, local, global.
+                let code = match unnamed_addr {
+                    UnnamedAddr::None => 0,
+                    UnnamedAddr::Local => 1,
+                    UnnamedAddr::Global => 2,
+                };
+                unsafe { (f.LLVMSetUnnamedAddress)(value, code) };
             }
             Edit::AddFnAttr { name, attr } => {
                 let function = self.function(name)?;

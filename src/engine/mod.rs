@@ -40,7 +40,7 @@ mod worker;
 
 use std::path::PathBuf;
 
-pub use crate::ir::{Linkage, Visibility};
+pub use crate::ir::{Linkage, UnnamedAddr, Visibility};
 pub use identity::identity;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::Bytes;
@@ -220,6 +220,13 @@ pub enum Edit {
         name: String,
         /// Its new visibility.
         visibility: Visibility,
+    },
+    /// `GlobalValue::setUnnamedAddr`.
+    SetUnnamedAddr {
+        /// The global value.
+        name: String,
+        /// Whether its address matters.
+        unnamed_addr: UnnamedAddr,
     },
     /// Adds an enum attribute without a value ("norecurse") to a function.
     AddFnAttr {

@@ -13,6 +13,7 @@ use super::{
     Severity, TargetConfig, Version, Visibility,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
 pub(super) const VERSION: u32 = 3;
@@ -430,6 +431,11 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(8);
             w.list(names, |w, name| w.str(name));
         }
+        Edit::SetUnnamedAddr { name, unnamed_addr } => {
+            w.u8(11);
+            w.str(name);
+            w.u8(*unnamed_addr as u8);
+        }
         Edit::ZeroInitializer { name } => {
             w.u8(9);
             w.str(name);
@@ -460,6 +466,15 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         8 => Edit::EraseUnused { names: r.list(Reader::str)? },
         9 => Edit::ZeroInitializer { name: r.str()? },
         10 => Edit::ClearMetadata { name: r.str()? },
+        11 => Edit::SetUnnamedAddr {
+            name: r.str()?,
+            unnamed_addr: match r.u8()? {
+                0 => UnnamedAddr::None,
+                1 => UnnamedAddr::Local,
+                2 => UnnamedAddr::Global,
+                other => return Err(unknown("unnamed_addr", other)),
+            },
+        },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -530,6 +545,7 @@ mod tests {
                     Edit::EraseUnused { names: vec![name()] },
                     Edit::ZeroInitializer { name: name() },
                     Edit::ClearMetadata { name: name() },
+                    Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
                 ],
             },
             Request::Verify,

@@ -209,7 +209,11 @@ fn names(plugin: &Plugin, claimed: &[ClaimedFile]) -> Result<HashMap<Vec<u8>, Na
             info.default_visibility &= traits.default_visibility;
         }
     }
-    for name in plugin.linker.wrap_symbols()? {
+    let wrapped = match plugin.linker.wrap_symbols()? {
+        Some(names) => names.into_iter().collect(),
+        None => wrapped_by_their_names(claimed),
+    };
+    for name in wrapped {
         let with = |prefix: &[u8]| [prefix, &name].concat();
         let wrapper = names.entry(with(b"__wrap_")).or_default();
         wrapper.used_in_regular_obj = true;
@@ -220,6 +224,17 @@ fn names(plugin: &Plugin, claimed: &[ClaimedFile]) -> Result<HashMap<Vec<u8>, Na
         own.used_in_regular_obj = true;
     }
     Ok(names)
+}
+
+/// What --wrap may redirect, where the linker cannot be asked (ld.bfd before 2.43, wild): whatever
+/// has a wrapper, or is called from one. To take too many for redefined costs some inlining.
+fn wrapped_by_their_names(claimed: &[ClaimedFile]) -> BTreeSet<Vec<u8>> {
+    let symbols = claimed.iter().flat_map(|file| &file.symbols).map(ClaimedFile::name);
+    let plain = |name: &[u8]| {
+        let plain = name.strip_prefix(b"__wrap_").or_else(|| name.strip_prefix(b"__real_"));
+        plain.map(<[u8]>::to_vec)
+    };
+    symbols.filter_map(plain).collect()
 }
 
 /// One symbol's resolution.

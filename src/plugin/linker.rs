@@ -256,14 +256,14 @@ impl Linker {
         check(self.release_input_file.map(|release| unsafe { release(handle.0) }), "release")
     }
 
-    /// The names that --wrap gives another meaning.
-    pub fn wrap_symbols(&self) -> Result<Vec<Vec<u8>>> {
-        let Some(get) = self.get_wrap_symbols else { return Ok(Vec::new()) };
+    /// The names that --wrap gives another meaning; `None` where the linker does not tell.
+    pub fn wrap_symbols(&self) -> Result<Option<Vec<Vec<u8>>>> {
+        let Some(get) = self.get_wrap_symbols else { return Ok(None) };
         // wild's names have no NUL at the end, so that their length cannot be known. It sends
         // neither of the version tags that linkers with the GNU interface send, and mold,
         // which does not either, sends SET_EXTRA_LIBRARY_PATH.
         if self.set_extra_library_path.is_none() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut count = 0u64;
         let mut names: *const *const c_char = ptr::null();
@@ -271,16 +271,16 @@ impl Linker {
         check(Some(unsafe { get(&mut count, &mut names) }), "get_wrap_symbols")?;
         let count = usize::try_from(count).unwrap_or(0);
         if count == 0 || names.is_null() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         // SAFETY: the linker says that so many names stand there, each ended by NUL.
-        Ok(unsafe {
+        Ok(Some(unsafe {
             std::slice::from_raw_parts(names, count)
                 .iter()
                 .filter(|name| !name.is_null())
                 .map(|&name| CStr::from_ptr(name).to_bytes().to_vec())
                 .collect()
-        })
+        }))
     }
 
     /// Adds an object to the link.

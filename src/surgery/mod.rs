@@ -114,15 +114,27 @@ impl Edits {
 
 /// What each alias stands for in the end, through other aliases, casts and address arithmetic, by
 /// value id. An alias to something else is not in it.
-fn alias_bases(module: &Module<'_>) -> Result<BTreeMap<usize, usize>> {
+///
+/// # Errors
+/// Malformed constants.
+pub fn alias_bases(module: &Module<'_>) -> Result<BTreeMap<usize, usize>> {
+    bases(module, GlobalKind::Alias)
+}
+
+/// The same of ifuncs and their resolvers.
+fn ifunc_bases(module: &Module<'_>) -> Result<BTreeMap<usize, usize>> {
+    bases(module, GlobalKind::IFunc)
+}
+
+fn bases(module: &Module<'_>, kind: GlobalKind) -> Result<BTreeMap<usize, usize>> {
     let mut found = BTreeMap::new();
-    let is_alias = |id: usize| module.globals.get(id).is_some_and(|g| g.kind == GlobalKind::Alias);
-    if !(0..module.globals.len()).any(is_alias) {
+    if !module.globals.iter().any(|g| g.kind == kind) {
         return Ok(found);
     }
+    let is_alias = |id: usize| module.globals.get(id).is_some_and(|g| g.kind == GlobalKind::Alias);
     let constants = Constants::read(module)?;
-    for (id, alias) in module.globals.iter().enumerate().filter(|&(id, _)| is_alias(id)) {
-        let mut base = constants.base_global(u64::from(alias.operand));
+    for (id, indirect) in module.globals.iter().enumerate().filter(|(_, g)| g.kind == kind) {
+        let mut base = constants.base_global(u64::from(indirect.operand));
         // Aliases may not go round in circles; hostile ones may.
         for _ in 0..=module.globals.len() {
             match base.filter(|&base| is_alias(base)).and_then(|base| module.globals.get(base)) {

@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Edits, Fate, alias_bases};
+use super::{Edits, Fate, alias_bases, ifunc_bases};
 use crate::bitcode::{GlobalKind, GlobalValue, Module};
 use crate::error::Result;
 use crate::ir::{DllStorage, Linkage, SelectionKind, Visibility};
@@ -76,7 +76,8 @@ pub fn edits(
         comdat_kinds: BTreeMap::new(),
     };
     pass.promote(clear_dso_local_on_declarations);
-    pass.drop_dead();
+    let resolvers: BTreeSet<usize> = ifunc_bases(module)?.into_values().collect();
+    pass.drop_dead(&resolvers);
     pass.finalize();
     if stage == Stage::Internalize {
         pass.internalize();
@@ -197,9 +198,11 @@ impl<'m, 'a> Pass<'m, 'a> {
         self.comdat_names = renamed_comdats;
     }
 
-    fn drop_dead(&mut self) {
-        for (g, state, decision) in self.each() {
-            if state.promoted || decision.defined.is_none_or(|defined| defined.live) {
+    /// `resolvers` of ifuncs stay: summaries do not say that something refers to them.
+    fn drop_dead(&mut self, resolvers: &BTreeSet<usize>) {
+        for (id, (g, state, decision)) in self.each().enumerate() {
+            let live = decision.defined.is_none_or(|defined| defined.live);
+            if state.promoted || live || resolvers.contains(&id) {
                 continue;
             }
             match g.kind {
