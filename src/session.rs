@@ -31,7 +31,7 @@ use std::time::Instant;
 
 pub use self::stats::{Phase, Stats};
 use crate::config::Config;
-use crate::distributed::{Shards, write_atomically};
+use crate::distributed::{self, Shards, write_atomically};
 use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig, Producer};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;

@@ -10,10 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
-use super::saved_link::{SavedLink, resolution_text};
+use super::saved_link::{FileInput, SavedLink, resolution_text};
 use crate::config::{Config, OutputKind};
 use crate::container::{self, FileBytes};
-use crate::distributed::{self, IndexFiles, PrefixReplace, Shards, Unindexed, write_atomically};
+use crate::distributed::{
+    self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, write_atomically,
+};
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
 use crate::session;
@@ -137,7 +139,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
         .zip(&bytes)
         .map(|(input, bytes)| {
             let file = named(input, InputFile::open(bytes))?;
-            let name = String::from_utf8_lossy(input.path).into_owned();
+            let name = String::from_utf8_lossy(input.path()).into_owned();
             Ok(session::Input {
                 identifier: name.clone(),
                 file: name,
@@ -169,7 +171,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
 }
 
 fn named<T>(input: &FileInput<'_>, result: Result<T>) -> Result<T> {
-    result.map_err(|e| e.in_file(String::from_utf8_lossy(input.path)))
+    result.map_err(|e| e.in_file(String::from_utf8_lossy(input.path())))
 }
 
 /// The counts under LLVM's names for them.
