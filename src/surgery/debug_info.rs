@@ -15,7 +15,10 @@
 
 use super::metadata::{Edge, Entity, Table, code, edges};
 use crate::bitcode::{Module, block_id};
-use crate::bitstream::{Abbrev, Scalar, Tail, Writer, abbrev_id};
+use crate::bitstream::{
+    Abbrev, Block, BlockReader, Cursor, Entry, Record, Scalar, Tail, Writer, abbrev_id,
+};
+use crate::error::{Error, Result};
 
 /// Fields of COMPILE_UNIT.
 mod unit {
@@ -49,33 +52,15 @@ const FLAG_FWD_DECL: u64 = 1 << 2;
 /// Named nodes that stay with their module.
 const NOT_IMPORTED: [&[u8]; 2] = [b"llvm.pseudo_probe_desc", b"llvm.stats"];
 
-/// Cuts the debug information down to what is imported. Gives the definitions of types that have
-/// an identifier and no name, which LLVM loads with the compile units before it cuts those: by its
-/// identifier such a definition takes the place of a declaration that the destination has
-/// (`DICompositeType::buildODRType`). To be kept, though nothing may name them.
+/// Cuts the debug information down to what is imported. Gives the types with an identifier that
+/// LLVM loads with the compile units before it cuts those, or with globals. They are to be kept,
+/// though nothing may name them: of all types in a context that share an identifier, the first
+/// that is loaded stands for all, or the first definition (`DICompositeType::buildODRType`).
 pub(super) fn cut(table: &mut Table<'_>) -> Vec<u64> {
     table.named.retain(|(name, _)| !NOT_IMPORTED.contains(&&**name));
+    declare_types(table, 0, &[]);
+    let identified = identified(table);
     let mut index = 0;
-    while let Some((record, fields)) = table.fields_mut(index) {
-        if record == code::COMPOSITE_TYPE {
-            let get = |at: usize| fields.get(at).copied().unwrap_or(0);
-            let declared = get(composite::IDENTIFIER) != 0
-                && matches!(
-                    get(composite::TAG),
-                    DW_TAG_CLASS_TYPE
-                        | DW_TAG_ENUMERATION_TYPE
-                        | DW_TAG_STRUCTURE_TYPE
-                        | DW_TAG_UNION_TYPE
-                );
-            let name = get(composite::NAME);
-            if declared && name != 0 {
-                forward_declare(table, index, name);
-            }
-        }
-        index += 1;
-    }
-    let definitions = identified_definitions(table);
-    index = 0;
     while let Some((record, fields)) = table.fields_mut(index) {
         if record == code::COMPILE_UNIT {
             for at in [
@@ -90,47 +75,166 @@ pub(super) fn cut(table: &mut Table<'_>) -> Vec<u64> {
         }
         index += 1;
     }
-    definitions
+    identified
 }
 
-/// Of what named metadata lead to, the definitions of types that have an identifier.
-fn identified_definitions(table: &Table<'_>) -> Vec<u64> {
+/// Of what named metadata and attachments lead to, the types that have an identifier.
+fn identified(table: &Table<'_>) -> Vec<u64> {
     let mut loaded = Needed::none(table);
     for (_, nodes) in &table.named {
         nodes.iter().for_each(|&node| loaded.add(node));
     }
+    for attachment in &table.attachments {
+        attachment.iter().skip(2).step_by(2).for_each(|&node| loaded.add(node));
+    }
     loaded.follow(table, &mut |_| {});
     let strings = table.strings.len();
     let identified = |(index, entity): (usize, Entity<'_>)| {
-        let get = |at: usize| entity.fields.get(at).copied().unwrap_or(0);
-        let definition = entity.code == code::COMPOSITE_TYPE
-            && get(composite::IDENTIFIER) != 0
-            && get(composite::FLAGS) & FLAG_FWD_DECL == 0;
-        (definition && loaded.has(strings + index)).then_some((strings + index) as u64)
+        let identifier = entity.fields.get(composite::IDENTIFIER).copied().unwrap_or(0);
+        let is_type = entity.code == code::COMPOSITE_TYPE && identifier != 0;
+        (is_type && loaded.has(strings + index)).then_some((strings + index) as u64)
     };
     table.records().enumerate().filter_map(identified).collect()
 }
 
-fn forward_declare(table: &mut Table<'_>, index: usize, name: u64) {
-    let name = table.string(name).unwrap_or(&[]);
-    let spelled = name.contains(&b'<') && !name.starts_with(b"_STN|");
-    let Some((_, fields)) = table.fields_mut(index) else { return };
-    if let Some(flags) = fields.get_mut(composite::FLAGS) {
-        *flags |= FLAG_FWD_DECL;
-    }
-    for at in
-        [composite::BASE_TYPE, composite::OFFSET, composite::ELEMENTS, composite::VTABLE_HOLDER]
-    {
-        clear(fields, at);
-    }
-    if spelled {
-        clear(fields, composite::TEMPLATE_PARAMS);
-    }
-    for at in composite::IDENTIFIER + 1..fields.len() {
-        // Not a reference; zero would be a kind.
-        if at != composite::ENUM_KIND {
-            clear(fields, at);
+/// Makes declarations of the types that are imported as such. `first` is the number of the first
+/// metadata of `table`; before it come those of `module_strings`.
+pub(super) fn declare_types(table: &mut Table<'_>, first: u64, module_strings: &[&[u8]]) {
+    let mut index = 0;
+    while let Some((record, fields)) = table.fields_mut(index) {
+        let name = fields.get(composite::NAME).copied().unwrap_or(0);
+        if record == code::COMPOSITE_TYPE && is_declared(fields) {
+            let name = string(name, table, first, module_strings);
+            let spelled = is_spelled(name);
+            if let Some((_, fields)) = table.fields_mut(index) {
+                for (at, value) in declaration(fields, spelled) {
+                    if let Some(field) = fields.get_mut(at) {
+                        *field = value;
+                    }
+                }
+            }
         }
+        index += 1;
+    }
+}
+
+/// The string that a field names, be it the table's or the module's.
+fn string<'a>(field: u64, table: &Table<'a>, first: u64, module_strings: &[&'a [u8]]) -> &'a [u8] {
+    let Some(id) = field.checked_sub(1) else { return &[] };
+    let (strings, index) = match id.checked_sub(first) {
+        Some(index) => (&*table.strings, index),
+        None => (module_strings, id),
+    };
+    usize::try_from(index).ok().and_then(|index| strings.get(index)).copied().unwrap_or(&[])
+}
+
+/// Whether a COMPOSITE_TYPE is imported as a declaration.
+fn is_declared(fields: &[u64]) -> bool {
+    let get = |at: usize| fields.get(at).copied().unwrap_or(0);
+    get(composite::NAME) != 0
+        && get(composite::IDENTIFIER) != 0
+        && matches!(
+            get(composite::TAG),
+            DW_TAG_CLASS_TYPE | DW_TAG_ENUMERATION_TYPE | DW_TAG_STRUCTURE_TYPE | DW_TAG_UNION_TYPE
+        )
+}
+
+/// Whether a type's name spells its template parameters.
+fn is_spelled(name: &[u8]) -> bool {
+    name.contains(&b'<') && !name.starts_with(b"_STN|")
+}
+
+/// The fields in which a declaration differs from its definition, and their values.
+fn declaration(fields: &[u64], spelled: bool) -> Vec<(usize, u64)> {
+    let flags = fields.get(composite::FLAGS).copied().unwrap_or(0) | FLAG_FWD_DECL;
+    let mut changes = vec![(composite::FLAGS, flags)];
+    let parameters = spelled.then_some(composite::TEMPLATE_PARAMS);
+    let rest = composite::IDENTIFIER + 1..fields.len();
+    let cleared =
+        [composite::BASE_TYPE, composite::OFFSET, composite::ELEMENTS, composite::VTABLE_HOLDER];
+    // The kind of an enumeration names nothing; zero would be one of them.
+    let cleared = cleared.into_iter().chain(parameters).chain(rest);
+    changes.extend(cleared.filter(|&at| at != composite::ENUM_KIND).map(|at| (at, 0)));
+    changes
+}
+
+/// A field to be overwritten where it stands: a vbr6 of so many chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patch {
+    /// Where it starts in the source, in bits.
+    bit: u64,
+    value: u64,
+    chunks: u32,
+}
+
+/// The same for the types that only one body mentions, and which stand in it.
+///
+/// # Errors
+/// Malformed bits; a record by abbreviation, which no LLVM writes.
+pub(super) fn patches(module: &Module<'_>, body: &Block, table: &Table<'_>) -> Result<Vec<Patch>> {
+    let data = module.location.data;
+    let mut patches = Vec::new();
+    let mut entries = BlockReader::new(data, body, &module.block_info);
+    let mut record = Record::new();
+    loop {
+        let block = match entries.next_head(&mut record, 0)? {
+            Entry::End { .. } => return Ok(patches),
+            Entry::Block(block) if block.id == block_id::METADATA => block,
+            // LLVM's writer puts it before the instructions.
+            Entry::Block(_) | Entry::DefineAbbrev { .. } => continue,
+            Entry::Record if record.code == FUNC_CODE_DECLAREBLOCKS => continue,
+            Entry::Record => return Ok(patches),
+        };
+        let local = Table::read(module, &block)?;
+        let mut reader = BlockReader::new(data, &block, &module.block_info);
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => break,
+                Entry::Record
+                    if record.code == code::COMPOSITE_TYPE && is_declared(&record.fields) =>
+                {
+                    if u64::from(record.abbrev) != abbrev_id::UNABBREV_RECORD {
+                        return Err(Error::unsupported("abbreviated COMPOSITE_TYPE in a function")
+                            .at_bit(record.start));
+                    }
+                    let name = record.fields.get(composite::NAME).copied().unwrap_or(0);
+                    let name = string(name, &local, table.len() as u64, &table.strings);
+                    let changes = declaration(&record.fields, is_spelled(name));
+                    let places = places(data, &record, block.abbrev_width)?;
+                    for (at, value) in changes {
+                        if let Some(&(bit, chunks)) = places.get(at) {
+                            patches.push(Patch { bit, value, chunks });
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+const FUNC_CODE_DECLAREBLOCKS: u32 = 1;
+
+/// Where the fields of an unabbreviated record stand, and how many chunks each has.
+fn places(data: &[u8], record: &Record<'_>, abbrev_width: u32) -> Result<Vec<(u64, u32)>> {
+    let start = record.start + u64::from(abbrev_width);
+    let mut c = Cursor::range(data, start, record.end);
+    c.vbr(6)?;
+    c.vbr(6)?;
+    let mut places = Vec::with_capacity(record.fields.len());
+    for _ in &record.fields {
+        let bit = c.bit();
+        c.vbr(6)?;
+        places.push((bit, ((c.bit() - bit) / 6) as u32));
+    }
+    Ok(places)
+}
+
+/// Patches the copy of `block` that was just written and ends where the writer stands.
+pub(super) fn apply(writer: &mut Writer, block: &Block, patches: &[Patch]) {
+    let copy = writer.bit() - (block.end - block.body);
+    for patch in patches {
+        writer.patch_vbr(copy + (patch.bit - block.body), patch.value, 6, patch.chunks);
     }
 }
 

@@ -194,12 +194,6 @@ impl<'a> Table<'a> {
         Some(Entity { code, fields: self.fields.get(start..end)? })
     }
 
-    /// The string that a field (a number plus one) names.
-    pub fn string(&self, field: u64) -> Option<&'a [u8]> {
-        let index = usize::try_from(field.checked_sub(1)?).ok()?;
-        self.strings.get(index).copied()
-    }
-
     /// The fields of a record, to be changed.
     pub fn fields_mut(&mut self, index: usize) -> Option<(u32, &mut [u64])> {
         let &(code, start, end) = self.entities.get(index)?;

@@ -14,7 +14,7 @@
 
 use super::debug_info::Needed;
 use super::metadata::Table;
-use super::references::{Counts, Sink, of_body};
+use super::references::{Sink, of_body};
 use crate::bitcode::{Constants, GlobalKind, Module, TypeTable};
 use crate::error::Result;
 
@@ -75,9 +75,8 @@ impl Reach {
         let (Some(g), Some(body)) = (module.globals.get(function), module.bodies.get(body)) else {
             return Ok(());
         };
-        let counts =
-            Counts { values: self.values.len() as u64, metadata: graph.table.len() as u64 };
-        of_body(module, body, g.type_id, graph.types, counts, self)
+        let values = self.values.len() as u64;
+        of_body(module, body, g.type_id, graph.types, graph.table, values, self)
     }
 
     /// Follows constants.

@@ -20,6 +20,7 @@
 //! For a parameter of metadata type the number is that of a metadata. The records of debug
 //! locations, debug records and attachments name metadata by number, some plus one for null.
 
+use super::debug_info::declare_types;
 use super::metadata::{Edge, Table, edges};
 use crate::bitcode::{Constant, Module, Type, TypeTable, block_id, constant_code};
 use crate::bitstream::{Block, BlockReader, Entry, Fields, Record};
@@ -35,11 +36,11 @@ pub(super) trait Sink {
 
 /// How many there are in the module; numbers from these on are the body's own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
+struct Counts {
     /// Globals and module-level constants.
-    pub values: u64,
+    values: u64,
     /// Strings and nodes of the module's METADATA block.
-    pub metadata: u64,
+    metadata: u64,
 }
 
 /// What stands in an instruction's record, up to where nothing more is of interest.
@@ -129,7 +130,8 @@ const CALL_FMF: u32 = 17;
 /// The same of an invoke's.
 const INVOKE_EXPLICIT_TYPE: u32 = 13;
 
-/// Walks one body. `function_type` is the type id of the function's record.
+/// Walks one body. `function_type` is the type id of the function's record, `table` the module's
+/// metadata. Types that are imported as declarations mention what a declaration does.
 ///
 /// # Errors
 /// Malformed records, and instructions of a code that is not known: what they mention cannot be
@@ -139,12 +141,15 @@ pub(super) fn of_body(
     body: &Block,
     function_type: u32,
     types: &TypeTable,
-    counts: Counts,
+    table: &Table<'_>,
+    values: u64,
     sink: &mut dyn Sink,
 ) -> Result<()> {
+    let counts = Counts { values, metadata: table.len() as u64 };
     let (_, parameters, _) = function(types, function_type)?;
     let parameters = parameters.len() as u64;
-    let mut walk = Walk { types, counts, next: counts.values.saturating_add(parameters), sink };
+    let next = values.saturating_add(parameters);
+    let mut walk = Walk { types, counts, strings: &table.strings, next, sink };
     let mut reader = BlockReader::new(module.location.data, body, &module.block_info);
     let mut record = Record::new();
     loop {
@@ -160,6 +165,8 @@ pub(super) fn of_body(
 struct Walk<'w> {
     types: &'w TypeTable,
     counts: Counts,
+    /// Those of the module's metadata.
+    strings: &'w [&'w [u8]],
     /// The number that the next value gets.
     next: u64,
     sink: &'w mut dyn Sink,
@@ -171,7 +178,9 @@ impl Walk<'_> {
         let mut record = Record::new();
         match block.id {
             block_id::METADATA => {
-                for record in Table::read(module, block)?.records() {
+                let mut table = Table::read(module, block)?;
+                declare_types(&mut table, self.counts.metadata, self.strings);
+                for record in table.records() {
                     edges(record, &mut |edge| match edge {
                         Edge::Metadata(id) => self.metadata(Some(id)),
                         Edge::Value(id) => self.absolute(id),

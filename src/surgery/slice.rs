@@ -436,8 +436,10 @@ impl Cutter<'_, '_> {
             };
             let Some(body) = module.bodies.get(body) else { continue };
             let codes = blockaddress::dangling_in_body(module, body, &self.lost())?;
+            let patches = debug_info::patches(module, body, self.graph.table)?;
             out.writer.copy_block(width, module.location.data, body);
             blockaddress::make_null(&mut out.writer, body, &codes);
+            debug_info::apply(&mut out.writer, body, &patches);
         }
         out.symbol_table(width)
     }
