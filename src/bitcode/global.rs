@@ -190,6 +190,17 @@ impl<'a> GlobalValue<'a> {
         }
     }
 
+    /// How many fields a record of this code has up to its comdat, the name included: more than
+    /// what symbols depend on stands there. None for codes that have no comdat.
+    pub(super) fn fields_to_comdat(code: u32) -> Option<usize> {
+        const NAME: usize = 2;
+        match code {
+            module_code::FUNCTION => Some(NAME + field::function::COMDAT + 1),
+            module_code::GLOBALVAR => Some(NAME + field::variable::COMDAT + 1),
+            _ => None,
+        }
+    }
+
     fn empty(kind: GlobalKind, record: &Record<'_>) -> Self {
         GlobalValue {
             name: Cow::Borrowed(&[]),
@@ -296,8 +307,8 @@ impl<'a> GlobalValue<'a> {
         let g = self;
         let mut f = Fields::new(record, "FUNCTION");
         g.read_name(&mut f, module, has_strtab)?;
-        let mut padded = [0; at::PARTITION_SIZE + 1];
-        let (r, has) = behind_name(&mut f, &FUNCTION_REQUIRED, &mut padded)?;
+        let mut padded = [0; at::COMDAT + 1];
+        let (r, all) = behind_name(&mut f, &FUNCTION_REQUIRED, &mut padded)?;
         g.type_id = narrow(&f, "type", r[at::TYPE])?;
         g.calling_conv = narrow(&f, "calling convention", r[at::CALLING_CONV])?;
         g.is_declaration = r[at::IS_PROTO] != 0;
@@ -308,11 +319,12 @@ impl<'a> GlobalValue<'a> {
         g.section = narrow(&f, "section", r[at::SECTION])?;
         g.set_visibility(r[at::VISIBILITY]);
         g.unnamed_addr = UnnamedAddr::from_record(r[at::UNNAMED_ADDR]);
-        g.set_dll_storage((has > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
-        g.set_comdat(&f, (has > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
-        g.set_dso_local(r[at::DSO_LOCAL]);
-        g.address_space = r[at::ADDR_SPACE] as u32;
-        g.set_partition(module, r[at::PARTITION_OFFSET], r[at::PARTITION_SIZE])
+        g.set_dll_storage((all.len() > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
+        g.set_comdat(&f, (all.len() > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
+        let late = |at: usize| all.get(at).copied().unwrap_or(0);
+        g.set_dso_local(late(at::DSO_LOCAL));
+        g.address_space = late(at::ADDR_SPACE) as u32;
+        g.set_partition(module, late(at::PARTITION_OFFSET), late(at::PARTITION_SIZE))
     }
 
     fn read_variable(
@@ -325,8 +337,8 @@ impl<'a> GlobalValue<'a> {
         let g = self;
         let mut f = Fields::new(record, "GLOBALVAR");
         g.read_name(&mut f, module, has_strtab)?;
-        let mut padded = [0; at::PARTITION_SIZE + 1];
-        let (r, has) = behind_name(&mut f, &VARIABLE_REQUIRED, &mut padded)?;
+        let mut padded = [0; at::COMDAT + 1];
+        let (r, all) = behind_name(&mut f, &VARIABLE_REQUIRED, &mut padded)?;
         g.type_id = narrow(&f, "type", r[at::TYPE])?;
         let flags = r[at::IS_CONST];
         g.is_constant = flags & 1 != 0;
@@ -341,11 +353,12 @@ impl<'a> GlobalValue<'a> {
         g.set_visibility(r[at::VISIBILITY]);
         g.thread_local = r[at::THREAD_LOCAL].min(255) as u8;
         g.unnamed_addr = UnnamedAddr::from_record(r[at::UNNAMED_ADDR]);
-        g.set_dll_storage((has > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
-        g.set_comdat(&f, (has > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
-        g.attributes = r[at::ATTRIBUTES] as u32;
-        g.set_dso_local(r[at::DSO_LOCAL]);
-        g.set_partition(module, r[at::PARTITION_OFFSET], r[at::PARTITION_SIZE])
+        g.set_dll_storage((all.len() > at::DLL_STORAGE).then_some(r[at::DLL_STORAGE]), linkage);
+        g.set_comdat(&f, (all.len() > at::COMDAT).then_some(r[at::COMDAT]), linkage)?;
+        let late = |at: usize| all.get(at).copied().unwrap_or(0);
+        g.attributes = late(at::ATTRIBUTES) as u32;
+        g.set_dso_local(late(at::DSO_LOCAL));
+        g.set_partition(module, late(at::PARTITION_OFFSET), late(at::PARTITION_SIZE))
     }
 
     fn read_indirect(
@@ -400,17 +413,18 @@ const VARIABLE_REQUIRED: [&str; 6] =
 /// LLVM's largest exponent of an alignment (`Value::MaxAlignmentExponent`).
 const MAX_ALIGNMENT_EXPONENT: u64 = 32;
 
-/// The fields behind the name at the places of [`field`], with zero for those that an older writer
-/// did not know, and how many there are. `required` names those that none leaves out.
+/// The fields behind the name at the places of [`field`]: the first `N` of them, with zero for
+/// those that an older writer did not know, and all that are there. `required` names those that
+/// none leaves out.
 #[inline(always)]
 fn behind_name<'r, const N: usize>(
     fields: &mut Fields<'r>,
     required: &[&'static str],
     padded: &'r mut [u64; N],
-) -> Result<(&'r [u64; N], usize)> {
+) -> Result<(&'r [u64; N], &'r [u64])> {
     let all = fields.rest();
-    if let Some(full) = all.first_chunk() {
-        return Ok((full, all.len()));
+    if let Some(first) = all.first_chunk() {
+        return Ok((first, all));
     }
     if let Some(missing) = required.get(all.len()) {
         return Err(fields.error(format_args!("no {missing}")));
@@ -418,7 +432,7 @@ fn behind_name<'r, const N: usize>(
     for (place, field) in padded.iter_mut().zip(all) {
         *place = *field;
     }
-    Ok((padded, all.len()))
+    Ok((padded, all))
 }
 
 #[inline(always)]

@@ -116,8 +116,13 @@ impl<'a> Metadata<'a> {
         let mut record = Record::new();
         let mut name = None;
         let mut indexed = false;
+        // Of all others only the place is kept.
+        let wanted = |code| match code {
+            STRINGS | INDEX_OFFSET | NAME | NAMED_NODE => usize::MAX,
+            _ => 0,
+        };
         loop {
-            match reader.next(&mut record)? {
+            match reader.next_of(&mut record, wanted)? {
                 Entry::End { .. } => break,
                 Entry::Record => match record.code {
                     STRINGS => found.read_strings(&record)?,

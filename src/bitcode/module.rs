@@ -16,7 +16,8 @@ use crate::ir::{ModuleHash, SelectionKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Up to the first function body: every record that LLVM's writers put in front of them.
-    /// Summary, value symbol table and hash stand behind the bodies and are not seen.
+    /// Summary, value symbol table and hash stand behind the bodies and are not seen. Of a
+    /// function or variable nothing behind its comdat is read; what is there counts as absent.
     Head,
     /// All of it.
     All,
@@ -100,8 +101,13 @@ impl<'a> Module<'a> {
         let data = location.data;
         let mut reader = BlockReader::new(data, &location.block, &BlockInfo::default());
         let mut record = Record::new();
+        let wanted = |code| match extent {
+            Extent::Head => GlobalValue::fields_to_comdat(code).unwrap_or(usize::MAX),
+            Extent::All => usize::MAX,
+        };
         loop {
-            match reader.next(&mut record)? {
+            let entry = reader.next_after_plain(&mut record, wanted, |record| m.record(record))?;
+            match entry {
                 Entry::End { .. } => break,
                 Entry::DefineAbbrev { .. } => {}
                 Entry::Block(block) => match block.id {

@@ -283,6 +283,23 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// As [`Cursor::skip_vbr6`], for a number of them that likely ends in a window.
+    #[inline(always)]
+    pub(super) fn skip_few_vbr6(&mut self, count: u64) -> Result<()> {
+        let mut ends = !self.window(self.bit) & const { tops(6) };
+        if count <= 9 {
+            for _ in 1..count {
+                ends &= ends.wrapping_sub(1);
+            }
+            let len = u64::from(ends.trailing_zeros()) + 1;
+            if ends != 0 && len <= self.remaining() {
+                self.bit += len;
+                return Ok(());
+            }
+        }
+        self.skip_vbr6(count)
+    }
+
     /// Passes over `count` vbr6 integers without looking at their values.
     pub fn skip_vbr6(&mut self, count: u64) -> Result<()> {
         self.skip_vbr(count, 6)
