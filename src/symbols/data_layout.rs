@@ -6,7 +6,7 @@
 //!
 //! Source: LLVM's `DataLayout.cpp`; the defaults are those of `DefaultIntSpecs` and its neighbours.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::bitcode::{Type, TypeTable};
 use crate::error::{Error, Result};
@@ -169,7 +169,7 @@ fn set(table: &mut Vec<(u64, u64)>, bits: u64, align: u64) {
 /// Sizes in bits and alignments in bytes of types that were asked for before: structs of structs
 /// multiply, so that without it a small type table could keep us busy for ever.
 #[derive(Clone, Debug, Default)]
-pub struct SizeCache(HashMap<u32, (u64, u64)>);
+pub struct SizeCache(BTreeMap<u32, (u64, u64)>);
 
 struct Walk<'a> {
     layout: &'a DataLayout,

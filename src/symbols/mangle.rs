@@ -6,7 +6,7 @@
 //! Source: LLVM's `Mangler::getNameWithPrefix` and `ModuleSymbolTable::printSymbolName`, which
 //! puts `__imp_` before what is imported from a DLL.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::data_layout::Mangling;
 use crate::ir::{DllStorage, Linkage};
@@ -43,13 +43,13 @@ pub struct Mangler {
     /// The layout's mode.
     pub mode: Mangling,
     /// The numbers of unnamed globals by their value ids.
-    unnamed: HashMap<u32, usize>,
+    unnamed: BTreeMap<u32, usize>,
 }
 
 impl Mangler {
     /// A mangler for one module.
     pub fn new(mode: Mangling) -> Self {
-        Mangler { mode, unnamed: HashMap::new() }
+        Mangler { mode, unnamed: BTreeMap::new() }
     }
 
     /// Whether the symbol name is the IR name for every name without a special first character.
