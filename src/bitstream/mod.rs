@@ -23,7 +23,7 @@ mod writer;
 pub use abbrev::{Abbrev, Scalar, Tail};
 pub use cursor::Cursor;
 pub use fields::Fields;
-pub use reader::{Block, BlockInfo, BlockReader, Entry, Record, top_level};
+pub use reader::{Block, BlockInfo, BlockReader, Entry, Record, top_level, top_level_of_part};
 pub use writer::{OpenBlock, Writer};
 
 /// The abbreviation ids that every block has.

@@ -32,7 +32,8 @@ impl Block {
     }
 
     /// Reads the rest of an ENTER_SUBBLOCK whose abbreviation id started at `start`.
-    fn read_head(c: &mut Cursor<'_>, start: u64) -> Result<Self> {
+    /// The block must end by bit `limit`.
+    fn read_head(c: &mut Cursor<'_>, start: u64, limit: u64) -> Result<Self> {
         let id = c.vbr(8)?;
         let abbrev_width = c.vbr(4)?;
         c.align32()?;
@@ -48,7 +49,7 @@ impl Block {
             .at_bit(start));
         }
         let end = body + words * 32;
-        if end > c.end() {
+        if end > limit {
             return Err(Error::malformed(format!(
                 "block {id} of {words} words runs past the end of what holds it"
             ))
@@ -140,7 +141,7 @@ impl BlockInfo {
             match c.fixed(block.abbrev_width)? {
                 abbrev_id::END_BLOCK => return Ok(()),
                 abbrev_id::ENTER_SUBBLOCK => {
-                    let inner = Block::read_head(&mut c, at)?;
+                    let inner = Block::read_head(&mut c, at, block.end)?;
                     c.seek(inner.end)?;
                 }
                 abbrev_id::DEFINE_ABBREV => {
@@ -331,7 +332,8 @@ impl<'a> BlockReader<'a> {
                 Ok(Entry::End { start })
             }
             abbrev_id::ENTER_SUBBLOCK => {
-                let block = Block::read_head(&mut self.cursor, start)?;
+                let end = self.cursor.end();
+                let block = Block::read_head(&mut self.cursor, start, end)?;
                 self.cursor.seek(block.end)?;
                 Ok(Entry::Block(block))
             }
@@ -480,6 +482,12 @@ fn code_of(code: u64, bit: u64) -> Result<u32> {
 /// The block that starts at `bit` of the top level, where abbreviation ids have 2 bits and only
 /// blocks stand; `None` at the end. Behind it the next starts at its `end`.
 pub fn top_level(data: &[u8], bit: u64) -> Result<Option<Block>> {
+    top_level_of_part(data, bit, (data.len() as u64).saturating_mul(8))
+}
+
+/// As [`top_level`], where `data` is the beginning of a file that goes on to bit `limit`: only the
+/// block's head need be in it.
+pub fn top_level_of_part(data: &[u8], bit: u64, limit: u64) -> Result<Option<Block>> {
     let mut c = Cursor::new(data);
     if bit >= c.end() {
         return Ok(None);
@@ -494,7 +502,7 @@ pub fn top_level(data: &[u8], bit: u64) -> Result<Option<Block>> {
             .at_bit(bit));
         }
     }
-    let block = Block::read_head(&mut c, bit)?;
+    let block = Block::read_head(&mut c, bit, limit)?;
     if block.id == BLOCKINFO_BLOCK_ID {
         return Err(Error::malformed("BLOCKINFO outside of any block").at_bit(bit));
     }

@@ -16,7 +16,7 @@ use std::io::{Error as IoError, Read};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -100,11 +100,18 @@ impl Mapping {
     }
 }
 
-impl FileBytes {
-    /// The whole file at `path`.
+/// An open file of which nothing has been read.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    name: String,
+}
+
+impl OpenFile {
+    /// Opens the file at `path`.
     ///
     /// # Errors
-    /// Io, naming the file: missing, unreadable, a directory, a device.
+    /// Io, naming the file: missing or unreadable.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         if path.as_os_str().is_empty() || CString::new(path.as_os_str().as_bytes()).is_err() {
@@ -116,7 +123,40 @@ impl FileBytes {
             .custom_flags(libc::O_NOCTTY)
             .open(path)
             .map_err(|e| Error::io("cannot open", &e).in_file(name.as_str()))?;
-        Self::from_fd(file.as_raw_fd(), 0, None).map_err(|e| e.in_file(name))
+        Ok(OpenFile { file, name })
+    }
+
+    /// The length in bytes of a regular file; None for anything else.
+    pub fn length(&self) -> Option<u64> {
+        let stat = fstat(self.file.as_raw_fd()).ok()?;
+        let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+        u64::try_from(stat.st_size).ok().filter(|_| regular)
+    }
+
+    /// Reads `len` bytes of a regular file from `offset` on; None where it has not as many.
+    pub fn part(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        Some(bytes)
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// Io, naming the file: a directory, a device, a failure to read.
+    pub fn bytes(&self) -> Result<FileBytes> {
+        FileBytes::from_fd(self.file.as_raw_fd(), 0, None)
+            .map_err(|e| e.in_file(self.name.as_str()))
+    }
+}
+
+impl FileBytes {
+    /// The whole file at `path`.
+    ///
+    /// # Errors
+    /// Those of [`OpenFile::open`] and [`OpenFile::bytes`].
+    pub fn open(path: &Path) -> Result<Self> {
+        OpenFile::open(path)?.bytes()
     }
 
     /// `size` bytes from `offset` on of the file behind `fd`; all that follow `offset` where

@@ -31,7 +31,7 @@ pub mod wrapper;
 
 pub use archive::{Archive, Member, MemberData};
 pub use magic::{FileKind, identify};
-pub use mmap::FileBytes;
+pub use mmap::{FileBytes, OpenFile};
 pub use wrap::wrap_in_object;
 
 /// What the bitcode was found in.

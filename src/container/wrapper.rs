@@ -32,6 +32,12 @@ pub fn is_wrapper(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
+/// Offset and size of the bitcode as the header has them, unchecked; `head` is the beginning of
+/// the file. None where the header is not all there.
+pub fn place(head: &[u8]) -> Option<(u64, u64)> {
+    Some((u32_at(head, 8, false)?.into(), u32_at(head, 12, false)?.into()))
+}
+
 /// Reads the header and checks it against the buffer.
 ///
 /// # Errors

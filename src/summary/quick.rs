@@ -5,8 +5,10 @@
 //! whether the summary can be read, it does not tell.
 
 use crate::bitcode::{BITCODE_MAGIC, block_id};
-use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Record, abbrev_id, top_level};
-use crate::container;
+use crate::bitstream::{
+    Block, BlockInfo, BlockReader, Entry, Record, abbrev_id, top_level, top_level_of_part,
+};
+use crate::container::{self, OpenFile, wrapper};
 use crate::error::Result;
 
 /// Whether a file in any container has the summary of a module, or is a combined index. Bytes
@@ -17,6 +19,58 @@ pub fn has_summary(bytes: &[u8]) -> bool {
         Ok(parts) => parts.into_iter().any(|data| in_bitcode(data).unwrap_or(false)),
         Err(_) => false,
     }
+}
+
+/// As [`has_summary`], for a file of which no more is read than the answer takes: of most modules
+/// the beginning and the end.
+///
+/// # Errors
+/// Those of [`OpenFile::bytes`].
+pub fn file_has_summary(file: &OpenFile) -> Result<bool> {
+    if glance(file).unwrap_or(false) {
+        return Ok(true);
+    }
+    Ok(has_summary(&file.bytes()?))
+}
+
+/// How much of a file's beginning is read to find the first module: an identification block of
+/// some 50 bytes stands before it, and perhaps a wrapper of 20.
+const HEAD: u64 = 512;
+/// How much of a module's end is looked at first; in whole words.
+const TAIL: u64 = 16 * 1024;
+
+/// Whether the first module of a bitcode file has a summary near its end. Where it seems not, or
+/// the file is of another kind, nothing is said.
+fn glance(file: &OpenFile) -> Option<bool> {
+    let length = file.length()?;
+    let head = file.part(0, length.min(HEAD) as usize)?;
+    let (start, length) = if wrapper::is_wrapper(&head) {
+        let (offset, size) = wrapper::place(&head)?;
+        (offset, size.min(length.checked_sub(offset)?))
+    } else {
+        (0, length)
+    };
+    let head = head.get(usize::try_from(start).ok()?..)?;
+    if !head.starts_with(&BITCODE_MAGIC) {
+        return None;
+    }
+    let mut bit = 32;
+    let module = loop {
+        let block = top_level_of_part(head, bit, length * 8).ok()??;
+        if block.id == block_id::MODULE {
+            break block;
+        }
+        bit = block.end;
+    };
+    let end = module.end / 8;
+    let most = near_end_bytes(&module);
+    for len in [most.min(TAIL), most] {
+        let tail = file.part(start + (end - len), len as usize)?;
+        if summary_at_end(&tail, &module) {
+            return Some(true);
+        }
+    }
+    None
 }
 
 fn in_bitcode(data: &[u8]) -> Result<bool> {
@@ -59,20 +113,31 @@ const MODULE_WIDTH: u32 = 3;
 /// Whether a summary block is found near the end of the module, where LLVM's writer puts it:
 /// behind the function bodies, so that it starts at a word. Thousands of globals stand before,
 /// and to look for the word with which the block begins is faster than to pass over them.
-/// What looks like the word must be followed by a chain of blocks up to the very end of the
-/// module; without one, nothing is said.
 fn near_end(data: &[u8], block: &Block) -> bool {
+    let end = (block.end / 8) as usize;
+    let tail = data.get(end.saturating_sub(near_end_bytes(block) as usize)..end);
+    summary_at_end(tail.unwrap_or(&[]), block)
+}
+
+/// How many bytes at a module's end are looked at: an eighth, of small modules [`TAIL`].
+fn near_end_bytes(block: &Block) -> u64 {
+    let whole = (block.end - block.body) / 8;
+    (whole / 8).next_multiple_of(4).max(TAIL).min(whole)
+}
+
+/// Whether a summary begins in `tail`, the last bytes of the module `block`. What looks like its
+/// first word must be followed by a chain of blocks up to the very end of the module; without
+/// one, nothing is said.
+fn summary_at_end(tail: &[u8], block: &Block) -> bool {
     if block.abbrev_width != MODULE_WIDTH {
         return false;
     }
-    let (body, end) = ((block.body / 8) as usize, (block.end / 8) as usize);
-    let start = body.max(end.saturating_sub((end - body) / 8).next_multiple_of(4));
-    let tail = data.get(start..end).unwrap_or(&[]);
+    let part = Block { body: 0, end: tail.len() as u64 * 8, ..*block };
     [block_id::GLOBALVAL_SUMMARY, block_id::FULL_LTO_GLOBALVAL_SUMMARY].into_iter().any(|id| {
         // ENTER_SUBBLOCK, the id and the width 4 as vbr8 and vbr4, and zeros up to the word's end.
         let word = (abbrev_id::ENTER_SUBBLOCK as u32 | id << 3 | 4 << 11).to_le_bytes();
-        let places = memchr::memmem::find_iter(tail, &word).map(|at| start + at);
-        places.filter(|at| at % 4 == 0).any(|at| ends_with_module(data, block, at as u64 * 8))
+        let mut places = memchr::memmem::find_iter(tail, &word).filter(|at| at % 4 == 0);
+        places.any(|at| ends_with_module(tail, &part, at as u64 * 8))
     })
 }
 
@@ -144,6 +209,39 @@ mod tests {
                 w.end_block(block);
             })));
         }
+    }
+
+    #[test]
+    fn a_file_is_answered_as_its_bytes_are() {
+        let path = std::env::temp_dir().join(format!("quick-{}", std::process::id()));
+        let check = |bytes: &[u8], glanced: Option<bool>| {
+            std::fs::write(&path, bytes).unwrap();
+            let file = OpenFile::open(&path).unwrap();
+            assert_eq!(glance(&file), glanced, "{} bytes", bytes.len());
+            assert_eq!(file_has_summary(&file).unwrap(), has_summary(bytes));
+        };
+        for records in [0, 1, 500, 20_000] {
+            let with = module(records, summary);
+            let header = [0x0B17_C0DE, 0, 20, with.len() as u32, 7];
+            let mut wrapped: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
+            wrapped.extend_from_slice(&with);
+            wrapped.extend_from_slice(&[0; 12]);
+            check(&with, Some(true));
+            check(&wrapped, Some(true));
+            check(&module(records, |_| {}), None);
+            check(&with[..with.len() - 8], None);
+        }
+        check(&[], None);
+        check(&[0; 600], None);
+        // Behind a second module's worth of bytes: found, but not at a glance.
+        let far = module(20_000, |w| {
+            summary(w);
+            let block = w.begin_block(3, block_id::FUNCTION, 4);
+            (0..200_000).for_each(|_| w.fixed(0, 32));
+            w.end_block(block);
+        });
+        check(&far, None);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -11,11 +11,13 @@ use super::types::{lto_thinlto_write_options_t, thin_lto_t};
 use crate::capi::arguments::{self, bytes, string, text};
 use crate::capi::boundary::boundary;
 use crate::capi::types::lto_bool_t;
-use crate::container::FileBytes;
+use crate::container::{FileBytes, OpenFile};
 use crate::distributed::write_atomically;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
-use crate::summary::{Format, ModuleId, WriteOptions, has_summary, write_module_index};
+use crate::summary::{
+    Format, ModuleId, WriteOptions, file_has_summary, has_summary, write_module_index,
+};
 
 /// Tells whether the file at `path`, bitcode or a native object with bitcode in it, has the
 /// summary of a module or is a combined index. It looks and does not parse; a file that cannot be
@@ -25,7 +27,7 @@ pub unsafe extern "C" fn lto_has_thinlto_index(path: *const c_char) -> lto_bool_
     boundary("lto_has_thinlto_index", false, || {
         // SAFETY: the caller's clause: a string.
         let path = unsafe { arguments::path(path) }?;
-        Ok(has_summary(&FileBytes::open(path)?))
+        file_has_summary(&OpenFile::open(path)?)
     })
 }
 
