@@ -215,7 +215,7 @@ impl<'a> Cursor<'a> {
         self.check_vbr6(count)?;
         let start = out.len();
         out.resize(start + count as usize, 0);
-        self.vbr6_into(out.get_mut(start..).unwrap_or_default())
+        self.vbr_into::<6>(out.get_mut(start..).unwrap_or_default())
     }
 
     /// As [`Cursor::vbr6_fields`], in place of what `out` holds: the fields of an unabbreviated
@@ -224,7 +224,7 @@ impl<'a> Cursor<'a> {
     pub fn vbr6_record(&mut self, count: u64, out: &mut Vec<u64>) -> Result<()> {
         self.check_vbr6(count)?;
         out.resize(count as usize, 0);
-        self.vbr6_into(out)
+        self.vbr_into::<6>(out)
     }
 
     #[inline(always)]
@@ -236,41 +236,53 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Reads as many vbr6 integers as there are slots.
-    fn vbr6_into(&mut self, slots: &mut [u64]) -> Result<()> {
+    /// Reads `count` integers in chunks of `width` bits, which is 6 or 8, onto `out`: the arrays
+    /// of LLVM's abbreviations. As [`Cursor::vbr6_fields`] otherwise.
+    pub(super) fn vbr_fields(&mut self, width: u32, count: u64, out: &mut Vec<u64>) -> Result<()> {
+        self.check_vbr6(count)?;
+        let start = out.len();
+        out.resize(start + count as usize, 0);
+        let slots = out.get_mut(start..).unwrap_or_default();
+        if width == 8 { self.vbr_into::<8>(slots) } else { self.vbr_into::<6>(slots) }
+    }
+
+    /// Reads as many integers in chunks of `W` bits, 6 or 8, as there are slots.
+    fn vbr_into<const W: u32>(&mut self, slots: &mut [u64]) -> Result<()> {
         // Decoded from a register that is filled again when fewer than four chunks are left in
         // it; most values have one chunk, nearly all others up to four, which are joined without
         // asking how many there are. Bits past the range come out as something, and are refused
         // when all is read.
-        const TOPS: u64 = tops(6) & ((1 << FOUR) - 1);
-        const FOUR: u32 = 24;
+        let four = 4 * W;
+        let tops = const { tops(W) & ((1 << (4 * W)) - 1) };
+        // The value's bits of a chunk.
+        let part = const { (1u64 << (W - 1)) - 1 };
         let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
         let mut read = 0;
         for slot in slots {
-            if held < FOUR {
+            if held < four {
                 bit += u64::from(read - held);
                 window = self.window(bit);
                 (read, held) = (57, 57);
             }
-            if window & 0x20 == 0 {
-                *slot = window & 0x1f;
-                window >>= 6;
-                held -= 6;
+            if window & (part + 1) == 0 {
+                *slot = window & part;
+                window >>= W;
+                held -= W;
                 continue;
             }
-            let ends = !window & TOPS;
+            let ends = !window & tops;
             if ends == 0 {
                 self.bit = (bit + u64::from(read - held)).min(self.end);
-                *slot = self.vbr_chunks(6)?;
+                *slot = self.vbr_chunks(W)?;
                 bit = self.bit;
                 (read, held) = (0, 0);
                 continue;
             }
             let chunks = window & (ends ^ (ends - 1));
-            *slot = chunks & 0x1f
-                | chunks >> 1 & 0x1f << 5
-                | chunks >> 2 & 0x1f << 10
-                | chunks >> 3 & 0x1f << 15;
+            *slot = chunks & part
+                | chunks >> 1 & part << (W - 1)
+                | chunks >> 2 & part << (2 * (W - 1))
+                | chunks >> 3 & part << (3 * (W - 1));
             let len = ends.trailing_zeros() + 1;
             window >>= len;
             held -= len;
@@ -447,6 +459,21 @@ mod tests {
         c.vbr6_fields(values.len() as u64, &mut out).unwrap();
         assert_eq!(out, values);
         assert_eq!(c.bit(), end);
+        for width in [6, 8] {
+            let mut w = crate::bitstream::Writer::new();
+            w.fixed(1, 3);
+            values.iter().for_each(|&v| w.vbr(v, width));
+            let end = w.bit();
+            w.align32();
+            let bytes = w.finish();
+            let mut c = Cursor::range(&bytes, 3, end);
+            let mut out = vec![7];
+            c.vbr_fields(width, values.len() as u64, &mut out).unwrap();
+            assert_eq!(out.split_first(), Some((&7, values.as_slice())));
+            assert_eq!(c.bit(), end);
+            let mut short = Cursor::range(&bytes, 3, end - 1);
+            assert!(short.vbr_fields(width, values.len() as u64, &mut out).is_err());
+        }
     }
 
     #[test]

@@ -450,9 +450,9 @@ impl<'a> BlockReader<'a> {
                     .at_bit(record.start));
                 }
                 let decoded = count.min(wanted.saturating_sub(record.fields.len()) as u64);
-                if element == Scalar::Vbr(6) {
-                    // The widest arrays, METADATA_INDEX above all, are of this kind.
-                    c.vbr6_fields(decoded, &mut record.fields)?;
+                if let Scalar::Vbr(width @ (6 | 8)) = element {
+                    // METADATA_INDEX, the widest of all, and the records of summaries.
+                    c.vbr_fields(width, decoded, &mut record.fields)?;
                 } else {
                     record.fields.reserve(decoded as usize);
                     for _ in 0..decoded {
