@@ -5,6 +5,7 @@ mod support;
 
 use std::path::Path;
 
+use LTO::container::wrap_in_object;
 use LTO::summary::{
     Format, IndexPart, LazyIndex, ModuleId, ModuleSummaryIndex, ReadOptions, SummaryKind, ValueId,
     WriteOptions, combine_files, guid_of, has_summary, read_and_combine, read_file, read_index,
@@ -204,6 +205,32 @@ fn a_module_without_a_summary_gets_one() {
             };
             assert_eq!(text("carried.bc"), text(&name), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_module_in_an_object_file_stays_in_it() {
+    let scratch = Scratch::new("summary-object");
+    scratch.write("m.c", "int g; int f(int x) { return x + g; }\n");
+    scratch.clang(22, "-O2 -flto=thin -c m.c -o m.o");
+    scratch.run("opt-22", "m.o -o bare.bc");
+    let (file, bare) = (scratch.read("m.o"), scratch.read("bare.bc"));
+    let index = read_index(&file, b"m.o", &ReadOptions::EVERYTHING).unwrap();
+    let raw = write_module_index(&bare, &index, ModuleId(0), Format::Llvm22).unwrap();
+    for (triple, section) in [
+        ("x86_64-unknown-linux-gnu", ".llvmbc"),
+        ("x86_64-pc-windows-msvc", ".llvmbc"),
+        ("arm64-apple-macosx11.0.0", "__LLVM,__bitcode"),
+    ] {
+        let object = wrap_in_object(&bare, triple).unwrap();
+        assert!(!has_summary(&object));
+        let carried = write_module_index(&object, &index, ModuleId(0), Format::Llvm22).unwrap();
+        assert!(has_summary(&carried));
+        scratch.write("carried.o", &carried);
+        scratch.run("llvm-readobj-22", "--sections carried.o");
+        scratch
+            .run("llvm-objcopy-22", &format!("--dump-section={section}=inner.bc carried.o out.o"));
+        assert_eq!(scratch.read("inner.bc"), raw, "{triple}");
     }
 }
 

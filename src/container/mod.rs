@@ -25,6 +25,7 @@ pub mod archive;
 pub mod magic;
 pub mod mmap;
 mod objects;
+mod replace;
 pub mod universal;
 mod wrap;
 pub mod wrapper;
@@ -32,6 +33,7 @@ pub mod wrapper;
 pub use archive::{Archive, Member, MemberData};
 pub use magic::{FileKind, identify};
 pub use mmap::{FileBytes, OpenFile};
+pub use replace::replace_bitcode;
 pub use wrap::wrap_in_object;
 
 /// What the bitcode was found in.

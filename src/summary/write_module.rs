@@ -43,28 +43,27 @@ const RADIX: Layout = Layout::new(fs::CONTEXT_RADIX_TREE_ARRAY, &[], true);
 /// The flags that a module's own summary has: split and unified LTO.
 const MODULE_FLAGS: u64 = IndexFlags::ENABLE_SPLIT_LTO_UNIT | IndexFlags::UNIFIED_LTO;
 
-/// Writes a bitcode file that carries a summary: `file` (bitcode of one module, raw or in the
-/// 0x0B17C0DE wrapper, which stays), without the summary it may have, and with what `index` says
-/// of module `module`.
+/// Writes a file that carries a summary: `file` (bitcode of one module: raw, in the 0x0B17C0DE
+/// wrapper or in an object file, which stays), without the summary it may have, and with what
+/// `index` says of module `module`.
 ///
 /// # Errors
 /// As reading the file; misuse where the index has a summary of a value that the module does not
-/// have; unsupported where the file holds several modules, and where it is an object file.
+/// have; unsupported where the file holds several modules, and as [`container::replace_bitcode`].
 pub fn write_module_index(
     file: &[u8],
     index: &ModuleSummaryIndex,
     module: ModuleId,
     format: Format,
 ) -> Result<Vec<u8>> {
-    let found = container::find_bitcode(file)?;
-    match found.carrier {
-        Carrier::Raw => write_raw(found.bytes, index, module, format),
-        Carrier::Wrapper { cpu_type } => {
-            let bitcode = write_raw(found.bytes, index, module, format)?;
-            Ok(wrap(&bitcode, cpu_type))
-        }
-        _ => Err(Error::unsupported("a summary is written into bitcode, not into object files")),
-    }
+    container::replace_bitcode(file, |contents| {
+        let found = container::find_bitcode(contents)?;
+        let bitcode = write_raw(found.bytes, index, module, format)?;
+        Ok(match found.carrier {
+            Carrier::Wrapper { cpu_type } => wrap(&bitcode, cpu_type),
+            _ => bitcode,
+        })
+    })
 }
 
 /// The wrapper around bitcode: magic, version, offset, size and CPU type, and zeros up to a
