@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `read`, `read_block`, `read_rare`, `values`, `codes` | from bitcode to a part |
-//! | `write_combined`, `records`, `strtab` | the bitcode of a combined index |
+//! | `write_combined`, `combined_blocks`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
 //! | `assembly` | the text that `llvm-dis` shows |
 //! | `quick` | whether there is a summary at all |
@@ -21,6 +21,7 @@
 mod assembly;
 mod codes;
 mod combine;
+mod combined_blocks;
 mod guid;
 mod index;
 mod lazy;

@@ -3,27 +3,16 @@
 //! In: an index, a [`Selection`] and what the thin link changed ([`Overrides`]). Out: a bitcode
 //! file that is byte for byte what `IndexBitcodeWriter` of LLVM writes.
 //!
-//! The file is a MODULE block of VERSION, MODULE_STRTAB (paths and hashes) and GLOBALVAL_SUMMARY,
-//! and a STRTAB. Values get ids in the order of writing: every summary takes the next, and where a
-//! value has several, the last stays. So ids have gaps, and byte identity needs the same.
+//! Here it is settled what is written and under which number; `combined_blocks` writes it. Values
+//! get ids in the order of writing: every summary takes the next, and where a value has several,
+//! the last stays. So ids have gaps, and byte identity needs the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use rayon::prelude::*;
-
-use super::codes::{fs, mst};
-use super::guid::guid_of;
+use super::combined_blocks::Task;
 use super::index::{ModuleSummaryIndex, Summary};
-use super::records::{
-    Defined, Definer, Format, Layout, WIDTH, emit, emit_plain, emit_stack_ids, emit_type_metadata,
-    emit_value_guid, value_guid_abbrev,
-};
-use super::strtab::StringTable;
-use super::table::TableWriter;
+use super::records::Format;
 use super::types::*;
-use crate::bitcode::{BITCODE_MAGIC, block_id, module_code};
-use crate::bitstream::{Abbrev, Scalar, Tail, Writer};
-use crate::ir::Guid;
 
 /// A summary to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,20 +50,20 @@ pub struct Overrides<'o> {
 
 impl Overrides<'_> {
     #[inline]
-    fn callee(&self, caller: SummaryId, callee: ValueId) -> ValueId {
+    pub(super) fn callee(&self, caller: SummaryId, callee: ValueId) -> ValueId {
         self.callee.map_or(callee, |f| f(caller, callee))
     }
 
-    fn flags(&self, s: Summary<'_>) -> GvFlags {
+    pub(super) fn flags(&self, s: Summary<'_>) -> GvFlags {
         self.flags.and_then(|all| all.get(s.id().index())).copied().unwrap_or(s.flags())
     }
 
-    fn function_flags(&self, s: Summary<'_>) -> FunctionFlags {
+    pub(super) fn function_flags(&self, s: Summary<'_>) -> FunctionFlags {
         let flags = self.function_flags.and_then(|all| all.get(s.id().index())).copied();
         flags.unwrap_or(s.function_flags())
     }
 
-    fn variable_flags(&self, s: Summary<'_>) -> VariableFlags {
+    pub(super) fn variable_flags(&self, s: Summary<'_>) -> VariableFlags {
         let flags = self.variable_flags.and_then(|all| all.get(s.id().index())).copied();
         flags.unwrap_or(s.variable_flags())
     }
@@ -99,23 +88,6 @@ pub struct CombinedWriter<'i> {
     touched: Vec<u32>,
 }
 
-const FUNCTION: Layout = Layout::new(fs::COMBINED_PROFILE, &[8, 8, 6, 8, 4, 8, 4, 4, 4], true);
-const VARIABLE: Layout = Layout::new(fs::COMBINED_GLOBALVAR_INIT_REFS, &[8, 8, 6], true);
-const ALIAS: Layout = Layout::new(fs::COMBINED_ALIAS, &[8, 8, 6, 8], false);
-const CALLSITE: Layout = Layout::new(fs::COMBINED_CALLSITE_INFO, &[8, 4, 4], true);
-const ALLOC: Layout = Layout::new(fs::COMBINED_ALLOC_INFO, &[4, 4], true);
-/// LLVM 22 leaves contexts out of combined indexes by default.
-const ALLOC_NO_CONTEXT: Layout = Layout::new(fs::COMBINED_ALLOC_INFO_NO_CONTEXT, &[4, 4], true);
-
-/// The abbreviations of one file.
-struct Abbrevs {
-    function: Defined,
-    variable: Defined,
-    alias: Defined,
-    callsite: Defined,
-    alloc: Defined,
-}
-
 impl ModuleSummaryIndex {
     /// The bitcode of the whole index.
     pub fn to_bitcode(&self, options: &WriteOptions) -> Vec<u8> {
@@ -125,10 +97,10 @@ impl ModuleSummaryIndex {
 
 /// A summary on its way out: whether it is written, or only its value numbered.
 #[derive(Clone, Copy)]
-struct Item<'i> {
-    summary: Summary<'i>,
-    numbered_only: bool,
-    as_declaration: bool,
+pub(super) struct Item<'i> {
+    pub(super) summary: Summary<'i>,
+    pub(super) numbered_only: bool,
+    pub(super) as_declaration: bool,
 }
 
 impl<'i> CombinedWriter<'i> {
@@ -203,7 +175,7 @@ impl<'i> CombinedWriter<'i> {
 
 /// Calls `f` for every summary to be written, in LLVM's order (`forEachSummary`): all by GUID and
 /// module, or a backend's by module, an alias followed by what it stands for.
-fn for_each<'i>(
+pub(super) fn for_each<'i>(
     index: &'i ModuleSummaryIndex,
     selection: &Selection<'_>,
     mut f: impl FnMut(Item<'i>),
@@ -229,20 +201,10 @@ fn for_each<'i>(
     }
 }
 
-/// What is put off while functions and variables are written.
-#[derive(Default)]
-struct Gathered<'i> {
-    aliases: Vec<Item<'i>>,
-    types: BTreeSet<Guid>,
-}
-
-/// From so many summaries on, several threads write.
-const LARGE: usize = 8192;
-
 /// The stack ids that a file uses, compacted.
 #[derive(Default)]
-struct StackIds {
-    ids: Vec<u64>,
+pub(super) struct StackIds {
+    pub(super) ids: Vec<u64>,
     /// From position in the index to position in the file.
     places: HashMap<u32, u64>,
 }
@@ -257,459 +219,9 @@ impl StackIds {
         }
     }
 
-    fn place(&self, place: u32) -> u64 {
+    pub(super) fn place(&self, place: u32) -> u64 {
         self.places.get(&place).copied().unwrap_or(0)
     }
-}
-
-/// One file being written.
-struct Task<'t, 'i> {
-    index: &'i ModuleSummaryIndex,
-    value_ids: &'t [u32],
-    /// The values that have an id, sorted.
-    values: &'t [u32],
-    selection: &'t Selection<'t>,
-    overrides: &'t Overrides<'t>,
-    options: &'t WriteOptions,
-    stack_ids: &'t StackIds,
-}
-
-impl Task<'_, '_> {
-    /// Only in an index of everything do ids rise with GUIDs, as the table needs them.
-    fn has_table(&self) -> bool {
-        self.options.function_table && *self.selection == Selection::All
-    }
-
-    fn value_id(&self, value: ValueId) -> Option<u64> {
-        self.value_ids.get(value.index()).filter(|&&id| id != 0).map(|&id| u64::from(id))
-    }
-
-    fn write(&self) -> Vec<u8> {
-        let mut w = Writer::with_capacity(self.values.len() * 40 + 4096);
-        w.bytes(&BITCODE_MAGIC);
-        let block = w.begin_block(2, block_id::MODULE, 3);
-        w.record(3, module_code::VERSION, &[2]);
-        let modules = self.write_modules(&mut w);
-        let mut strtab = StringTable::default();
-        let mut table = TableWriter::default();
-        self.write_summaries(&mut w, &modules, &mut strtab, &mut table);
-        w.end_block(block);
-        strtab.write(&mut w);
-        if self.has_table() {
-            table.write(&mut w);
-        }
-        w.finish()
-    }
-
-    /// Writes paths and hashes; gives the id of each module in the file.
-    fn write_modules(&self, w: &mut Writer) -> Vec<u64> {
-        let order: Vec<ModuleId> = match self.selection {
-            Selection::All => {
-                let mut all: Vec<u32> = (0..self.index.modules().len() as u32).collect();
-                let path = |&id: &u32| self.index.module(ModuleId(id)).map(|m| &m.path);
-                all.sort_by(|a, b| path(a).cmp(&path(b)));
-                all.into_iter().map(ModuleId).collect()
-            }
-            Selection::Modules(modules) => modules.iter().map(|(id, _)| *id).collect(),
-        };
-        let mut ids = vec![0; self.index.modules().len()];
-        let block = w.begin_block(3, block_id::MODULE_STRTAB, 3);
-        let entry = |element| Abbrev {
-            scalars: vec![Scalar::Literal(u64::from(mst::ENTRY)), Scalar::Vbr(8)],
-            tail: Tail::Array(element),
-        };
-        let mut hash = vec![Scalar::Literal(u64::from(mst::HASH))];
-        hash.resize(6, Scalar::Fixed(32));
-        let hash = Abbrev { scalars: hash, tail: Tail::None };
-        let entries = [entry(Scalar::Fixed(8)), entry(Scalar::Fixed(7)), entry(Scalar::Char6)];
-        for abbrev in entries.iter().chain([&hash]) {
-            w.define_abbrev(3, abbrev);
-        }
-        let [eight, seven, char6] = &entries;
-        let mut fields = Vec::new();
-        for (number, module) in (0u64..).zip(order) {
-            let Some(info) = self.index.module(module) else { continue };
-            if let Some(id) = ids.get_mut(module.index()) {
-                *id = number;
-            }
-            let (id, abbrev) = match &*info.path {
-                path if path.iter().all(|&c| is_char6(c)) => (6, char6),
-                path if path.is_ascii() => (5, seven),
-                _ => (4, eight),
-            };
-            fields.clear();
-            fields.push(number);
-            fields.extend(info.path.iter().map(|&c| u64::from(c)));
-            w.abbreviated(3, id, abbrev, mst::ENTRY, &fields, None);
-            if info.hash.0.iter().any(|&word| word != 0) {
-                fields.clear();
-                fields.extend(info.hash.0.iter().map(|&word| u64::from(word)));
-                w.abbreviated(3, 7, &hash, mst::HASH, &fields, None);
-            }
-        }
-        w.end_block(block);
-        ids
-    }
-
-    fn write_summaries(
-        &self,
-        w: &mut Writer,
-        modules: &[u64],
-        strtab: &mut StringTable,
-        table: &mut TableWriter,
-    ) {
-        let format = self.options.format;
-        let block = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, WIDTH);
-        table.base = w.bit();
-        emit_plain(w, fs::VERSION, &[format.version()]);
-        let flags = self.overrides.index_flags.unwrap_or(self.index.flags());
-        emit_plain(w, fs::FLAGS, &[flags.0]);
-
-        let mut definer = Definer::new();
-        let guid_abbrev = format.has_words().then(|| definer.raw(w, &value_guid_abbrev()));
-        for &value in self.values {
-            let id = self.value_ids.get(value as usize).copied().unwrap_or(0);
-            emit_value_guid(w, guid_abbrev, id, self.index.guid(ValueId(value)).0);
-        }
-        table.abbrevs = w.bit();
-        emit_stack_ids(w, &mut definer, format, &self.stack_ids.ids);
-        let alloc = if format.has_words() { &ALLOC_NO_CONTEXT } else { &ALLOC };
-        let abbrevs = Abbrevs {
-            function: definer.layout(w, &FUNCTION),
-            variable: definer.layout(w, &VARIABLE),
-            alias: definer.layout(w, &ALIAS),
-            callsite: definer.layout(w, &CALLSITE),
-            alloc: definer.layout(w, alloc),
-        };
-
-        let has_table = self.has_table();
-        let Gathered { aliases, mut types } = if has_table || !self.is_large() {
-            self.write_in_order(w, &abbrevs, modules, table)
-        } else {
-            self.write_in_parallel(w, &abbrevs, modules)
-        };
-        let mut fields = Vec::new();
-        for item in aliases {
-            let summary = item.summary;
-            if has_table {
-                let id = self.value_id(summary.value()).unwrap_or(0);
-                table.alias(id as u32, w.bit());
-            }
-            self.head(item, modules, &mut fields);
-            fields.push(summary.aliasee_value().and_then(|v| self.value_id(v)).unwrap_or(0));
-            emit(w, abbrevs.alias, &fields);
-            self.write_original_name(w, summary);
-            if let Some(aliasee) = summary.aliasee() {
-                add_type_ids(aliasee, &mut types);
-            }
-        }
-        self.write_cfi_names(w, strtab);
-        for id in self.index.type_ids().iter().filter(|id| types.contains(&id.guid)) {
-            emit_plain(w, fs::TYPE_ID, &type_id_fields(id, strtab));
-        }
-        if self.index.block_count() != 0 {
-            emit_plain(w, fs::BLOCK_COUNT, &[self.index.block_count()]);
-        }
-        w.end_block(block);
-    }
-
-    /// Whether it is worth the while of several threads.
-    fn is_large(&self) -> bool {
-        *self.selection == Selection::All && self.index.copies.len() > LARGE
-    }
-
-    /// Writes functions and variables one after another, noting where they are for the table.
-    fn write_in_order(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-        table: &mut TableWriter,
-    ) -> Gathered<'_> {
-        let has_table = self.has_table();
-        let mut gathered = Gathered::default();
-        let mut fields = Vec::new();
-        // Of the value whose copies are being written, where the first stands.
-        let mut first: Option<(ValueId, Option<u64>)> = None;
-        for_each(self.index, self.selection, |item| {
-            if has_table && !item.numbered_only {
-                let value = item.summary.value();
-                let bit = (item.summary.kind() != SummaryKind::Alias).then(|| w.bit());
-                match &mut first {
-                    Some((before, start)) if *before == value => *start = start.or(bit),
-                    _ => self.note_values(table, first.replace((value, bit)), value.0),
-                }
-            }
-            self.write_item(w, abbrevs, modules, item, &mut fields, &mut gathered);
-        });
-        if has_table {
-            self.note_values(table, first, self.value_ids.len() as u32);
-        }
-        gathered
-    }
-
-    /// Writes functions and variables piece by piece, and the pieces one behind another: what a
-    /// record looks like does not depend on where it stands.
-    fn write_in_parallel(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-    ) -> Gathered<'_> {
-        let size =
-            self.index.copies.len().div_ceil(rayon::current_num_threads() * 4).max(LARGE / 8);
-        let pieces: Vec<(Vec<u8>, u64, Gathered<'_>)> = self
-            .index
-            .copies
-            .par_chunks(size)
-            .map(|ids| {
-                let mut piece = Writer::with_capacity(ids.len() * 32);
-                let mut gathered = Gathered::default();
-                let mut fields = Vec::new();
-                for summary in ids.iter().filter_map(|&id| self.index.summary(id)) {
-                    let item = Item { summary, numbered_only: false, as_declaration: false };
-                    self.write_item(&mut piece, abbrevs, modules, item, &mut fields, &mut gathered);
-                }
-                let bits = piece.bit();
-                (piece.finish(), bits, gathered)
-            })
-            .collect();
-        let mut all = Gathered::default();
-        for (bytes, bits, mut gathered) in pieces {
-            w.copy_bits(&bytes, 0, bits);
-            all.aliases.append(&mut gathered.aliases);
-            all.types.append(&mut gathered.types);
-        }
-        all
-    }
-
-    fn write_item<'s>(
-        &'s self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-        item: Item<'s>,
-        fields: &mut Vec<u64>,
-        gathered: &mut Gathered<'s>,
-    ) {
-        if item.numbered_only {
-            return;
-        }
-        match item.summary.kind() {
-            // Readers want what aliases stand for first.
-            SummaryKind::Alias => gathered.aliases.push(item),
-            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item, fields),
-            SummaryKind::Function => {
-                self.write_function(w, abbrevs, modules, item, fields);
-                add_type_ids(item.summary, &mut gathered.types);
-            }
-        }
-    }
-
-    /// Enters the value that `first` is about into the function table, and those up to `end` that
-    /// have an id but no summary (callees made for missing tail call frames).
-    fn note_values(
-        &self,
-        table: &mut TableWriter,
-        first: Option<(ValueId, Option<u64>)>,
-        end: u32,
-    ) {
-        let start = match first {
-            Some((value, bit)) => {
-                let id = self.value_id(value).unwrap_or(0);
-                table.value(self.index.guid(value), id as u32, bit);
-                value.0 + 1
-            }
-            None => 0,
-        };
-        let from = self.values.partition_point(|&value| value < start);
-        for &value in self.values.iter().skip(from).take_while(|&&value| value < end) {
-            let id = self.value_id(ValueId(value)).unwrap_or(0);
-            table.value(self.index.guid(ValueId(value)), id as u32, None);
-        }
-    }
-
-    /// Value, module and flags, with which all summaries begin.
-    fn head(&self, item: Item<'_>, modules: &[u64], fields: &mut Vec<u64>) {
-        let summary = item.summary;
-        let mut flags = self.overrides.flags(summary);
-        if item.as_declaration {
-            flags.set_import_as_declaration(true);
-        }
-        fields.clear();
-        fields.push(self.value_id(summary.value()).unwrap_or(0));
-        fields.push(modules.get(summary.module().index()).copied().unwrap_or(0));
-        fields.push(u64::from(flags.0) & GvFlags::KNOWN);
-    }
-
-    fn write_variable(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-        item: Item<'_>,
-        fields: &mut Vec<u64>,
-    ) {
-        // LLVM marks only functions and aliases as declarations.
-        self.head(Item { as_declaration: false, ..item }, modules, fields);
-        let flags = self.overrides.variable_flags(item.summary);
-        fields.push(u64::from(flags.0) & VariableFlags::KNOWN);
-        fields.extend(item.summary.refs().iter().filter_map(|r| self.value_id(r.value())));
-        emit(w, abbrevs.variable, fields);
-        self.write_original_name(w, item.summary);
-    }
-
-    fn write_function(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-        item: Item<'_>,
-        fields: &mut Vec<u64>,
-    ) {
-        let summary = item.summary;
-        emit_type_metadata(w, summary, &|value| self.value_id(value));
-        self.write_memprof(w, abbrevs, summary, fields);
-        self.head(item, modules, fields);
-        let flags = self.overrides.function_flags(summary);
-        let written = || summary.refs().iter().filter_map(|r| Some((r, self.value_id(r.value())?)));
-        // LLVM 22 no longer keeps entry counts, and writes zero.
-        let entry_count =
-            if self.options.format == Format::Llvm19 { summary.entry_count() } else { 0 };
-        fields.extend([
-            u64::from(summary.inst_count()),
-            u64::from(flags.0) & FunctionFlags::KNOWN,
-            entry_count,
-        ]);
-        let (mut count, mut read_only, mut write_only) = (0, 0, 0);
-        for (r, _) in written() {
-            count += 1;
-            read_only += u64::from(r.is_read_only());
-            write_only += u64::from(r.is_write_only());
-        }
-        fields.extend([count, read_only, write_only]);
-        fields.extend(written().map(|(_, id)| id));
-        for (callee, info) in summary.calls() {
-            let callee = self.overrides.callee(summary.id(), callee);
-            if let Some(id) = self.value_id(callee) {
-                fields.extend([id, u64::from(info.0)]);
-            }
-        }
-        emit(w, abbrevs.function, fields);
-        self.write_original_name(w, summary);
-    }
-
-    fn write_memprof(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        summary: Summary<'_>,
-        fields: &mut Vec<u64>,
-    ) {
-        if summary.extras().is_none() {
-            return;
-        }
-        for site in summary.callsites() {
-            fields.clear();
-            fields.extend([
-                site.callee.and_then(|callee| self.value_id(callee)).unwrap_or(0),
-                site.stack_ids.len() as u64,
-                site.clones.len() as u64,
-            ]);
-            fields.extend(site.stack_ids.iter().map(|&id| self.stack_ids.place(id)));
-            fields.extend(site.clones.iter().map(|&clone| u64::from(clone)));
-            emit(w, abbrevs.callsite, fields);
-        }
-        for alloc in summary.allocs() {
-            fields.clear();
-            fields.extend([alloc.mibs.len() as u64, alloc.versions.len() as u64]);
-            for mib in &alloc.mibs {
-                fields.push(u64::from(mib.alloc_type));
-                if !self.options.format.has_words() {
-                    fields.push(mib.stack_ids.len() as u64);
-                    fields.extend(mib.stack_ids.iter().map(|&id| self.stack_ids.place(id)));
-                }
-            }
-            fields.extend(alloc.versions.iter().map(|&version| u64::from(version)));
-            emit(w, abbrevs.alloc, fields);
-        }
-    }
-
-    /// A local value's original name follows its summary; backends do not need it.
-    fn write_original_name(&self, w: &mut Writer, summary: Summary<'_>) {
-        if *self.selection == Selection::All && self.overrides.flags(summary).linkage().is_local() {
-            let name = summary.original_name().unwrap_or_default();
-            emit_plain(w, fs::COMBINED_ORIGINAL_NAME, &[name.0]);
-        }
-    }
-
-    /// CFI functions among the values that are written or referred to.
-    fn write_cfi_names(&self, w: &mut Writer, strtab: &mut StringTable) {
-        let lists = [
-            (fs::CFI_FUNCTION_DEFS, self.index.cfi_function_defs()),
-            (fs::CFI_FUNCTION_DECLS, self.index.cfi_function_decls()),
-        ];
-        if lists.iter().all(|(_, names)| names.is_empty()) {
-            return;
-        }
-        let mut known: BTreeSet<Guid> = BTreeSet::new();
-        for_each(self.index, self.selection, |item| {
-            known.insert(item.summary.guid());
-            known.extend(item.summary.refs().iter().map(|r| self.index.guid(r.value())));
-        });
-        for (code, names) in lists {
-            let mut fields = Vec::new();
-            for name in names {
-                let plain = name.strip_prefix(b"\x01").unwrap_or(name);
-                if known.contains(&guid_of(plain)) {
-                    fields.extend([strtab.add(name), name.len() as u64]);
-                }
-            }
-            if !fields.is_empty() {
-                emit_plain(w, code, &fields);
-            }
-        }
-    }
-}
-
-/// The type identifiers that a function's type tests and virtual calls mention.
-fn add_type_ids(summary: Summary<'_>, types: &mut BTreeSet<Guid>) {
-    if summary.extras().is_none() {
-        return;
-    }
-    types.extend(summary.type_tests());
-    types.extend(summary.type_test_assume_vcalls().iter().map(|f| f.guid));
-    types.extend(summary.type_checked_load_vcalls().iter().map(|f| f.guid));
-    types.extend(summary.type_test_assume_const_vcalls().iter().map(|c| c.function.guid));
-    types.extend(summary.type_checked_load_const_vcalls().iter().map(|c| c.function.guid));
-}
-
-fn type_id_fields(id: &TypeIdSummary, strtab: &mut StringTable) -> Vec<u64> {
-    let t = &id.type_test;
-    let mut fields = vec![strtab.add(&id.name), id.name.len() as u64];
-    fields.extend([
-        t.kind,
-        t.size_m1_bit_width,
-        t.align_log2,
-        t.size_m1,
-        t.bit_mask,
-        t.inline_bits,
-    ]);
-    for (offset, resolution) in &id.devirtualization {
-        let name = &resolution.single_impl_name;
-        fields.extend([*offset, resolution.kind, strtab.add(name), name.len() as u64]);
-        fields.push(resolution.by_arg.len() as u64);
-        for (args, by_arg) in &resolution.by_arg {
-            fields.push(args.len() as u64);
-            fields.extend(args);
-            fields.extend([by_arg.kind, by_arg.info, by_arg.byte, by_arg.bit]);
-        }
-    }
-    fields
-}
-
-fn is_char6(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || c == b'.' || c == b'_'
 }
 
 /// Groups summaries by module in the order of paths, as [`Selection::Modules`] wants them. The
