@@ -15,6 +15,7 @@ use super::output::write_atomically;
 use super::shards::{Shards, empty_index};
 use crate::error::{Error, Result};
 use crate::summary::{Format, ModuleId};
+use crate::thinlink::Reuse;
 
 /// `thinlto-prefix-replace=old;new[;obj]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,15 +140,16 @@ impl IndexFiles {
     /// Io, naming the module whose files could not be written; then some files may be there, each
     /// complete.
     pub fn write(&self, shards: &Shards<'_>, modules: &[(&[u8], Option<ModuleId>)]) -> Result<()> {
+        let writers = Reuse::new(|| shards.writer());
         modules
             .par_iter()
             .with_min_len(1)
             .map_init(
-                || shards.writer(),
+                || writers.lend(),
                 |writer, &(path, module)| {
                     let (index, imports) = match module {
                         Some(id) => (
-                            writer.index_file(id, self.format),
+                            writer.get().index_file(id, self.format),
                             if self.imports { shards.imports_file(id) } else { Vec::new() },
                         ),
                         None => (self.unindexed(), Vec::new()),

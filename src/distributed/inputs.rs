@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::resolution::SymbolResolution;
 use crate::summary::{
-    IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of, guids_of,
-    read_module,
+    HashedNames, IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of,
+    read_module_hashing,
 };
 use crate::symbols::irsymtab::flag;
 use crate::symbols::{InputFile, Symbol};
@@ -146,7 +146,8 @@ fn read_file<S: Source>(
     let mut resolutions = resolutions.into_iter();
     let mut modules = Vec::with_capacity(1);
     for (number, module) in file.modules().iter().enumerate() {
-        let mut part = read_module(module, source.path(), options)?;
+        let mut hashed = HashedNames::default();
+        let mut part = read_module_hashing(module, source.path(), options, Some(&mut hashed))?;
         let regular = part.as_ref().is_none_or(|part| part.is_full_lto());
         if let (true, Some(part)) = (regular, &mut part) {
             // Regular LTO modules will be one; LLVM calls it by the empty path. Ours must differ,
@@ -156,7 +157,7 @@ fn read_file<S: Source>(
             part.set_path(&path);
         }
         let symbols: Vec<Symbol<'_>> = file.module_symbols(number).collect();
-        let names = guids_of(symbols.iter().map(|symbol| symbol.name));
+        let names = hashed.guids_of(module.strtab, symbols.iter().map(|symbol| symbol.name));
         let mut mentions = Vec::with_capacity(symbols.len());
         for (symbol, name) in symbols.iter().zip(names) {
             let Some(resolution) = resolutions.next() else {

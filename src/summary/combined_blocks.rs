@@ -73,15 +73,16 @@ impl Task<'_, '_> {
         self.value_ids.get(value.index()).filter(|&&id| id != 0).map(|&id| u64::from(id))
     }
 
-    pub(super) fn write(&self) -> Vec<u8> {
+    /// Writes the file. `modules` is by module and need not be cleared between files.
+    pub(super) fn write(&self, modules: &mut [u64]) -> Vec<u8> {
         let mut w = Writer::with_capacity(self.values.len() * 40 + 4096);
         w.bytes(&BITCODE_MAGIC);
         let block = w.begin_block(2, block_id::MODULE, 3);
         w.record(3, module_code::VERSION, &[2]);
-        let modules = self.write_modules(&mut w);
+        self.write_modules(&mut w, modules);
         let mut strtab = StringTable::default();
         let mut table = TableWriter::default();
-        self.write_summaries(&mut w, &modules, &mut strtab, &mut table);
+        self.write_summaries(&mut w, modules, &mut strtab, &mut table);
         w.end_block(block);
         strtab.write(&mut w);
         if self.has_table() {
@@ -90,8 +91,8 @@ impl Task<'_, '_> {
         w.finish()
     }
 
-    /// Writes paths and hashes; gives the id of each module in the file.
-    fn write_modules(&self, w: &mut Writer) -> Vec<u64> {
+    /// Writes paths and hashes, and notes the id of each module in the file.
+    fn write_modules(&self, w: &mut Writer, ids: &mut [u64]) {
         let order: Vec<ModuleId> = match self.selection {
             Selection::All => {
                 let mut all: Vec<u32> = (0..self.index.modules().len() as u32).collect();
@@ -101,7 +102,6 @@ impl Task<'_, '_> {
             }
             Selection::Modules(modules) => modules.iter().map(|(id, _)| *id).collect(),
         };
-        let mut ids = vec![0; self.index.modules().len()];
         let block = w.begin_block(3, block_id::MODULE_STRTAB, 3);
         let entry = |element| Abbrev {
             scalars: vec![Scalar::Literal(u64::from(mst::ENTRY)), Scalar::Vbr(8)],
@@ -137,7 +137,6 @@ impl Task<'_, '_> {
             }
         }
         w.end_block(block);
-        ids
     }
 
     fn write_summaries(

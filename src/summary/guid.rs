@@ -57,15 +57,66 @@ pub fn guid_of_value(name: &[u8], local: Option<(&[u8], LocalSeparator)>) -> Gui
     }
 }
 
-/// The GUIDs of many global identifiers, several hashed at a time.
-pub fn guids_of<'n>(identifiers: impl ExactSizeIterator<Item = &'n [u8]>) -> Vec<Guid> {
-    let mut guids = vec![Guid::default(); identifiers.len()];
-    let mut batch = Batch::default();
-    for (identifier, place) in identifiers.zip(0..) {
-        batch.push(&[], identifier, place, &mut guids);
+/// Names of a module that were hashed for its summary, by where they are in its string table: the
+/// symbols of the module have mostly the same names, at the same places.
+#[derive(Debug, Default)]
+pub struct HashedNames {
+    /// Offset, size and hash, by rising offset.
+    names: Vec<(u32, u32, Guid)>,
+}
+
+impl HashedNames {
+    /// Takes names of external linkage, whose identifier is the name alone.
+    pub(super) fn fill(&mut self, names: impl Iterator<Item = (u32, u32, Guid)>) {
+        self.names.clear();
+        self.names.extend(names);
+        // Writers add names to the string table in the order of the globals.
+        if !self.names.is_sorted_by_key(|name| name.0) {
+            self.names.sort_unstable_by_key(|name| name.0);
+        }
     }
-    batch.finish(&mut guids);
-    guids
+
+    /// The hashes of names, of which those in `strtab` may be known.
+    pub fn guids_of<'n>(
+        &self,
+        strtab: &[u8],
+        identifiers: impl ExactSizeIterator<Item = &'n [u8]>,
+    ) -> Vec<Guid> {
+        let mut guids = vec![Guid::default(); identifiers.len()];
+        let mut batch = Batch::default();
+        // Where the last name was found: the next is mostly the one behind it.
+        let mut at = 0;
+        for (identifier, place) in identifiers.zip(0u32..) {
+            match self.find(strtab, identifier, &mut at) {
+                Some(guid) => {
+                    if let Some(slot) = guids.get_mut(place as usize) {
+                        *slot = guid;
+                    }
+                }
+                None => batch.push(&[], identifier, place, &mut guids),
+            }
+        }
+        batch.finish(&mut guids);
+        guids
+    }
+
+    #[inline]
+    fn find(&self, strtab: &[u8], name: &[u8], at: &mut usize) -> Option<Guid> {
+        let offset = name.as_ptr().addr().checked_sub(strtab.as_ptr().addr())?;
+        if offset.checked_add(name.len())? > strtab.len() {
+            return None;
+        }
+        if self.names.get(*at).is_none_or(|known| known.0 as usize != offset) {
+            *at = self.names.partition_point(|known| (known.0 as usize) < offset);
+        }
+        let &(start, size, guid) = self.names.get(*at)?;
+        if (start as usize, size as usize) != (offset, name.len()) {
+            return None;
+        }
+        *at += 1;
+        // A leading \1 is no part of what was hashed.
+        (name.first() != Some(&1)).then_some(guid)
+    }
 }
 
 /// The GUIDs of the values of one module: each its name as it stands in the IR and whether its
@@ -130,6 +181,10 @@ impl Batch {
             }
             return;
         };
+        if waiting.bytes.capacity() == 0 {
+            waiting.bytes.reserve_exact(LANES * blocks * 64);
+            waiting.places.reserve_exact(LANES);
+        }
         let end = waiting.bytes.len() + blocks * 64;
         waiting.bytes.extend_from_slice(prefix);
         waiting.bytes.extend_from_slice(name);
@@ -359,6 +414,21 @@ mod tests {
             .to_le_bytes(),
             [0x57, 0xed, 0xf4, 0xa2, 0x2b, 0xe3, 0xc9, 0x55]
         );
+    }
+
+    #[test]
+    fn names_that_were_hashed_are_known_by_their_place() {
+        let strtab = b"mainfoobar\x01esc";
+        let known = |offset, size| (offset, size, Guid(1000 + u64::from(offset)));
+        let mut hashed = HashedNames::default();
+        hashed.fill([known(7, 3), known(0, 4), known(10, 4)].into_iter());
+        let other = b"main".to_vec();
+        let names: [&[u8]; 6] =
+            [&strtab[7..10], &strtab[0..4], &strtab[4..7], &strtab[0..3], &strtab[10..14], &other];
+        let expected =
+            [Guid(1007), Guid(1000)].into_iter().chain(names[2..].iter().map(|n| guid_of(n)));
+        let found = hashed.guids_of(strtab, names.into_iter());
+        assert_eq!(found, expected.collect::<Vec<_>>());
     }
 
     #[test]

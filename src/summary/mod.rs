@@ -42,11 +42,14 @@ mod write_module;
 pub use assembly::write_assembly;
 pub use codes::fs;
 pub use combine::IndexPart;
-pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of, guids_of_values};
+pub use guid::{HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_values};
 pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
 pub use quick::{file_has_summary, has_summary};
-pub use read::{ReadOptions, combine_files, read_and_combine, read_file, read_index, read_module};
+pub use read::{
+    ReadOptions, combine_files, read_and_combine, read_file, read_index, read_module,
+    read_module_hashing,
+};
 pub use records::Format;
 pub use table::BLOCK_ID as FUNCTION_TABLE_BLOCK_ID;
 pub use types::*;

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::codes::mst;
 use super::combine::IndexPart;
-use super::guid::{Batch, LocalSeparator, local_prefix};
+use super::guid::{Batch, HashedNames, LocalSeparator, local_prefix};
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
 use super::read_block::BlockParser;
 use super::types::*;
@@ -134,6 +134,19 @@ pub fn read_module(
     path: &[u8],
     options: &ReadOptions,
 ) -> Result<Option<IndexPart>> {
+    read_module_hashing(module, path, options, None)
+}
+
+/// As [`read_module`]; the names that had to be hashed for it go to `hashed` as well.
+///
+/// # Errors
+/// As [`read_module`].
+pub fn read_module_hashing(
+    module: &BitcodeModule<'_>,
+    path: &[u8],
+    options: &ReadOptions,
+    hashed: Option<&mut HashedNames>,
+) -> Result<Option<IndexPart>> {
     let mut scan = Scan::of(module)?;
     if scan.summaries.is_empty() {
         return Ok(None);
@@ -179,7 +192,13 @@ pub fn read_module(
     }
     let BlockParser { values, mut tables, mut level, .. } = parser;
     level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
+    let by_global = hashed.map(|hashed| (hashed, values.slots_of_globals()));
     hash_names(names, globals, &scan.source_file_name, values, &mut tables, options)?;
+    if let (Some((hashed, slots)), None) = (by_global, &old_names) {
+        let hashes = globals.iter().zip(&slots).filter(|(global, _)| !global.linkage.is_local());
+        let guid = |slot: &u32| tables.guids.get(*slot as usize).copied();
+        hashed.fill(hashes.filter_map(|(g, slot)| Some((g.offset, g.size, guid(slot)?))));
+    }
     if combined {
         sort_by_module(&mut tables);
     }

@@ -47,6 +47,16 @@ impl Values {
         }
     }
 
+    /// By global, its slot; a number that is no slot for one that nothing has used, and for one
+    /// whose GUID the file gave.
+    pub(super) fn slots_of_globals(&self) -> Vec<u32> {
+        let hashed = |&slot: &u32| match self.stored.get(slot as usize) {
+            Some(false) => slot,
+            _ => Self::NO_SLOT,
+        };
+        self.slots.iter().take(self.global_count).map(hashed).collect()
+    }
+
     /// Gives every global a slot, in order.
     pub(super) fn take_all_globals(&mut self) {
         for id in 0..self.global_count as u64 {

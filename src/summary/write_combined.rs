@@ -86,6 +86,8 @@ pub struct CombinedWriter<'i> {
     value_ids: Vec<u32>,
     /// The values that have an id, in any order, some perhaps twice.
     touched: Vec<u32>,
+    /// By module, its id in the file being written; only of use for those that are in it.
+    module_ids: Vec<u64>,
 }
 
 impl ModuleSummaryIndex {
@@ -106,7 +108,12 @@ pub(super) struct Item<'i> {
 impl<'i> CombinedWriter<'i> {
     /// A writer of (parts of) this index.
     pub fn new(index: &'i ModuleSummaryIndex) -> Self {
-        CombinedWriter { index, value_ids: vec![0; index.guids().len()], touched: Vec::new() }
+        CombinedWriter {
+            index,
+            value_ids: vec![0; index.guids().len()],
+            touched: Vec::new(),
+            module_ids: vec![0; index.modules().len()],
+        }
     }
 
     /// The bitcode of what is selected.
@@ -126,7 +133,8 @@ impl<'i> CombinedWriter<'i> {
             options,
             stack_ids: &stack_ids,
         }
-        .write();
+        .write(&mut self.module_ids);
+        // Summaries are only written of modules that are, so that old ids do no harm.
         for value in self.touched.drain(..) {
             if let Some(id) = self.value_ids.get_mut(value as usize) {
                 *id = 0;

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::bits::{AtomicBits, Bits};
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
-use super::{Attributes, Facts, IndirectCalls, Liveness};
+use super::{Attributes, Facts, IndirectCalls, Liveness, Reuse};
 use crate::summary::{
     Hotness, ModuleId, ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId,
 };
@@ -332,13 +332,14 @@ impl<'i> Importer<'i> {
                 }
             }
         } else {
+            let scratches = Reuse::new(|| Scratch::new(index));
             (0..count)
                 .into_par_iter()
                 .with_min_len(1)
                 .map_init(
-                    || Scratch::new(index),
+                    || scratches.lend(),
                     |scratch, module| {
-                        self.select(order, ModuleId(module), scratch, &mut None, &mut ())
+                        self.select(order, ModuleId(module), scratch.get(), &mut None, &mut ())
                     },
                 )
                 .collect_into_vec(&mut lists);

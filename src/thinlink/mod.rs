@@ -34,6 +34,7 @@ mod module_order;
 mod options;
 pub mod order;
 mod plan;
+mod reuse;
 mod why;
 mod workload;
 
@@ -48,5 +49,6 @@ pub use liveness::{IndirectCalls, Liveness};
 pub use module_order::ModuleOrder;
 pub use options::{Behaviour, ThinLinkOptions, VisibilityScheme};
 pub use plan::{BeforeLinkage, LegacyPhases, LinkPlan, promoted_name, promoted_name_by_source};
+pub use reuse::Reuse;
 pub use why::{Considered, Explanation};
 pub use workload::Workloads;
