@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Writes `bytes` to `path`. A device or a pipe that stands there is written to and stays.
+/// Writes `bytes` to `path`. A device or a pipe that stands there is written to and stays, and so
+/// does a link.
 ///
 /// # Errors
 /// Io; what was at `path` is then unchanged, unless it was a device or a pipe.
@@ -19,9 +20,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let failed =
         |what: &str, error: &std::io::Error| Error::io(what, error).in_file(path.to_string_lossy());
-    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink());
+    // The links of /dev and /proc stand for what a process has open, which is not to be replaced.
+    let is_open = is_link && (path.starts_with("/dev") || path.starts_with("/proc"));
+    if is_open || fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return fs::write(path, bytes).map_err(|error| failed("cannot write", &error));
     }
+    // Another link stays, and what it points to is written.
+    let target = if is_link { fs::canonicalize(path).ok() } else { None };
+    let path = target.as_deref().unwrap_or(path);
     let Some(name) = path.file_name() else {
         return Err(Error::misuse("the path names no file").in_file(path.to_string_lossy()));
     };
@@ -49,6 +56,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn nothing_is_left_of_a_failure() {
@@ -63,6 +71,15 @@ mod tests {
         write_atomically(&good, b"two").unwrap();
         assert_eq!(fs::read(&good).unwrap(), b"two");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        let link = folder.join("link");
+        std::os::unix::fs::symlink("good", &link).unwrap();
+        write_atomically(&link, b"three").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&good).unwrap(), b"three");
+        let open = File::create(folder.join("open")).unwrap();
+        let by_number = format!("/proc/self/fd/{}", open.as_raw_fd());
+        write_atomically(Path::new(&by_number), b"four").unwrap();
+        assert_eq!(open.metadata().unwrap().len(), 4, "the open file itself was written");
         fs::remove_dir_all(folder).unwrap();
         write_atomically(Path::new("/dev/null"), b"x").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
