@@ -143,12 +143,10 @@ int main(int argc, char **argv) {
   CHECK(merged && (attributes_of(merged, "_helper") & ~0x1fu) == 0x19a0);
   CHECK((attributes_of(merged, "_weak_one") & ~0x1fu) == 0x1ba0);
 
-  /* ThinLTO: what was asked for is refused, with a message, and ld goes on to say so. */
+  /* ThinLTO where nothing can be written: LLVM ends the process, here there is a message, and ld
+   * goes on to say so. */
   CALL(thinlto_debug_options)(NULL, 0);
   thinlto_code_gen_t thin = CALL(thinlto_create_codegen)();
-  CALL(thinlto_codegen_set_cache_dir)(thin, "/nonexistent/cache");
-  CALL(thinlto_codegen_set_cache_entry_expiration)(thin, 0);
-  CALL(thinlto_codegen_set_final_cache_size_relative_to_available_space)(thin, 0);
   CALL(thinlto_codegen_set_savetemps_dir)(thin, "/nonexistent/out.thinlto.bcs/");
   CHECK(!CALL(thinlto_codegen_set_pic_model)(thin, LTO_CODEGEN_PIC_MODEL_DYNAMIC));
   CALL(thinlto_codegen_add_must_preserve_symbol)(thin, "_main", 5);
@@ -156,8 +154,8 @@ int main(int argc, char **argv) {
   CALL(thinlto_codegen_add_module)(thin, "a.o0", mem[0], (int)size[0]);
   CALL(thinlto_codegen_add_module)(thin, "b.o1", mem[1], (int)size[1]);
   CALL(thinlto_codegen_process)(thin);
-  if (!CALL(thinlto_module_get_num_objects)(thin))
-    CHECK_MESSAGE("ThinLTO");
+  CHECK_MESSAGE("/nonexistent/out.thinlto.bcs/");
+  CHECK(CALL(thinlto_module_get_num_objects)(thin) == 0);
   CHECK(CALL(thinlto_module_get_num_object_files)(thin) == 0);
 
   /* ld disposes of no code generator. */

@@ -88,6 +88,12 @@ pub struct Config {
     /// Whether the linker may relax loads from the GOT (`X86RelaxRelocations`); LLVM's gold plugin
     /// says no, everybody else yes.
     pub relax_elf_relocations: bool,
+    /// Bytes of memory that modules compiled at once may be expected to take; unset, any.
+    pub max_memory: Option<u64>,
+    /// Where objects of earlier links are; unset, nowhere.
+    pub cache_directory: Option<PathBuf>,
+    /// When they go, in LLVM's words (`cache-policy=`); unset, never.
+    pub cache_policy: Option<String>,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
     pub stats_file: Option<PathBuf>,
 }
@@ -114,6 +120,9 @@ impl Default for Config {
             llvm_options: Vec::new(),
             debug_pass_manager: false,
             relax_elf_relocations: true,
+            max_memory: None,
+            cache_directory: None,
+            cache_policy: None,
             stats_file: None,
         }
     }

@@ -24,7 +24,8 @@
 //!
 //! Front ends convert and delegate: [`capi`] (llvm-c/lto.h), [`thinlto_file`] (the ThinLTO file
 //! API), [`plugin`] (the linker plugin API);
-//! [`session`] runs a link for them, with the knobs of [`config`].
+//! [`session`], [`regular`] and [`legacy`] run a link for them, the first with the knobs of [`config`];
+//! [`schedule`] runs what they do at the same time.
 //! ARCHITECTURE.md tells the whole way and what each module must not know.
 
 // cargo names the file after the library, and linkers look for libLTO.so.
@@ -57,6 +58,7 @@ pub mod distributed;
 pub mod engine;
 pub mod error;
 pub mod ir;
+pub mod legacy;
 pub mod plugin;
 pub mod registry;
 pub mod regular;

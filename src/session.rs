@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! read      modules and symbols of each input
-//! engine    a libLLVM that reads all producers             engine
+//! engine    a libLLVM that reads all producers, found      engine
+//! cache     all objects, where nothing has changed         cache
 //! plan      which units there are, who defines and who     resolution, surgery::prevailing
 //!           sees each name, what each module drops
 //!           for modules with a summary: the thin link      distributed, thinlink
@@ -23,16 +24,18 @@
 
 mod compile;
 pub mod index_only;
+mod kept;
 mod plan;
 mod stats;
 
 use std::path::Path;
 use std::time::Instant;
 
+use self::kept::Kept;
 pub use self::stats::{Phase, Stats};
 use crate::config::Config;
 use crate::distributed::{self, Shards, write_atomically};
-use crate::engine::{Bytes, Diagnostic, Engine, EngineConfig, Producer};
+use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::summary::Format;
@@ -118,21 +121,36 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     if files.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
     }
-    let engine = start_engine(config, &producers)?;
-    stats.engine(&engine);
+    let engine = find_engine(config, &producers)?;
     stats.producers = producers.iter().map(ToString::to_string).collect();
-    phase(&mut stats, Phase::StartEngine);
+    options.behaviour = Behaviour::of_llvm(engine.library().version.major);
+    let settings = compile::settings(config);
+    let kept = Kept::open(config)?;
+    let cached = match &kept {
+        Some(kept) => Some(kept.cached(config, &options, &engine, &settings, inputs)?),
+        None => None,
+    };
+    let unchanged = cached.as_ref().and_then(|c| kept::unchanged(config, c, inputs, &files));
+    phase(&mut stats, Phase::Cache);
 
-    options.behaviour = Behaviour::of_llvm(engine.llvm_major());
-    let plan = plan::plan(config, Some(&options), inputs, &files)?;
-    stats.planned(&plan);
-    if let Some(thin) = &plan.thin {
-        stats.thin_link(&thin.index, &thin.plan);
-    }
-    save_index(config, &plan)?;
-    phase(&mut stats, Phase::Plan);
-
-    let (outputs, diagnostics) = compile::compile(config, &engine, inputs, &plan)?;
+    let (outputs, diagnostics) = match unchanged {
+        Some(made) => {
+            stats.thin_modules = inputs.len();
+            made
+        }
+        None => {
+            let plan = plan::plan(config, Some(&options), inputs, &files)?;
+            stats.planned(&plan);
+            if let Some(thin) = &plan.thin {
+                stats.thin_link(&thin.index, &thin.plan);
+            }
+            save_index(config, &plan)?;
+            phase(&mut stats, Phase::Plan);
+            compile::compile(config, &engine, cached.as_ref(), inputs, &plan)?
+        }
+    };
+    stats.engine(&engine);
+    stats.cache = kept.map(|kept| kept.close());
     stats.compiled(&outputs);
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
@@ -149,14 +167,14 @@ fn steer(config: &Config, options: &mut ThinLinkOptions) -> Result<Config> {
     Ok(Config { llvm_options, ..config.clone() })
 }
 
-fn start_engine(config: &Config, producers: &[Producer]) -> Result<Engine> {
+fn find_engine(config: &Config, producers: &[Producer]) -> Result<LazyEngine> {
     let engine_config = EngineConfig {
         cl_opts: config.llvm_options.clone(),
         jobs: config.jobs.unwrap_or(0),
         prints: config.debug_pass_manager,
         ..EngineConfig::from_env()
     };
-    Engine::start(&engine_config, producers)
+    LazyEngine::new(engine_config, producers.to_vec())
 }
 
 fn read<'a>(input: &Input<'a>) -> Result<InputFile<'a>> {

@@ -1,10 +1,11 @@
-//! What makes an object unfit for the cache, in bitcode of several compilers.
+//! The cache in links by the plugin and by llvm-lto2; and what makes an object unfit for it, in
+//! bitcode of several compilers.
 
 mod support;
 
 use LTO::bitcode::{BitcodeFile, Extent, Module};
 use LTO::cache::reads_other_files;
-use support::{CLANGS, Scratch};
+use support::{CLANGS, LINKERS, Scratch, llvm};
 
 /// The inline assembly of a C file as clang of this version compiles it.
 fn inline_asm(scratch: &Scratch, clang: u32, source: &str) -> Vec<String> {
@@ -35,5 +36,124 @@ fn inline_assembly_of_every_compiler_is_seen() {
         let outside: Vec<bool> = texts.iter().map(|t| reads_other_files(t.as_bytes())).collect();
         assert_eq!(outside, [true, false, false]);
         assert!(inline_asm(&scratch, clang, "int f(int a) { return a + 1; }").is_empty());
+    }
+}
+
+/// A program of three modules, of which `main` imports from the other two.
+struct Program(Scratch);
+
+const MAIN: &str = "int twice(int); int thrice(int); int other(int); int printf(const char *, ...);\n\
+                    int main(void) { printf(\"%d\\n\", twice(4) + thrice(5) + other(0)); return 0; }\n";
+const TWICE: &str = "static int by(int a, int n) { return a * n; }\n\
+                     int twice(int a) { return by(a, 2); }\n\
+                     __attribute__((noinline)) int other(int a) { return a + 1; }\n";
+const THRICE: &str = "int thrice(int a) { return a * 3; }\n";
+
+impl Program {
+    fn new(name: &str) -> Self {
+        let program = Program(Scratch::new(name));
+        for (file, source) in [("main", MAIN), ("twice", TWICE), ("thrice", THRICE)] {
+            program.compile(file, source);
+        }
+        program
+    }
+
+    fn compile(&self, file: &str, source: &str) {
+        self.0.write(&format!("{file}.c"), source);
+        self.0.clang(22, &format!("-O2 -flto=thin -c {file}.c -o {file}.o"));
+    }
+
+    /// Links with this linker; what the program prints, and the count of each of `fields`.
+    fn link<const N: usize>(&self, linker: &str, fields: [&str; N]) -> (Vec<u8>, [usize; N]) {
+        let args = format!(
+            "-fuse-ld={linker} -Wl,-plugin,$P -Wl,-plugin-opt=cache-dir=cache-{linker} \
+             -Wl,-plugin-opt=cache-policy=prune_interval=0s main.o twice.o thrice.o -o prog-{linker}"
+        );
+        let mut command = self.0.command("gcc", &args);
+        command.env("LTO_STATS", self.0.path().join("stats.json")).env("LTO_LLVM", llvm(22));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let stats = String::from_utf8(self.0.read("stats.json")).unwrap();
+        let count = |field: &str| {
+            let start = format!("\"{field}\": ");
+            let at = stats.find(&start).unwrap_or_else(|| panic!("{field} in {stats}"));
+            let digits = stats[at + start.len()..].split(',').next().unwrap();
+            digits.parse().unwrap()
+        };
+        (self.0.read(&format!("prog-{linker}")), fields.map(count))
+    }
+
+    fn prints(&self, linker: &str) -> String {
+        self.0.program(&format!("prog-{linker}"), "")
+    }
+
+    fn entries(&self, linker: &str) -> usize {
+        let entries = std::fs::read_dir(self.0.path().join(format!("cache-{linker}"))).unwrap();
+        let name = |e: std::io::Result<std::fs::DirEntry>| e.unwrap().file_name();
+        entries.map(name).filter(|n| n.to_string_lossy().starts_with("llvmcache-")).count()
+    }
+}
+
+#[test]
+fn only_what_a_change_reaches_is_compiled_again() {
+    const FIELDS: [&str; 4] =
+        ["cache_hits_link", "cache_hits_job", "cache_hits_linked", "cache_stored"];
+    for linker in LINKERS {
+        let p = Program::new(&format!("cache-program-{linker}"));
+        let (first, counts) = p.link(linker, FIELDS);
+        assert_eq!((counts, p.entries(linker)), ([0, 0, 0, 3], 3), "cold");
+        let (second, counts) = p.link(linker, FIELDS);
+        assert_eq!(counts, [3, 0, 0, 0], "nothing changed");
+        assert_eq!(first, second);
+        assert_eq!(p.prints(linker), "24\n");
+        // A comment: the bitcode is the same.
+        p.compile("twice", &format!("/* {} */ {TWICE}", "a comment"));
+        assert_eq!(p.link(linker, FIELDS).1, [3, 0, 0, 0], "a comment");
+        // A body that nobody imports: its own module alone.
+        p.compile("twice", &TWICE.replace("a + 1", "a + 77"));
+        let (third, counts) = p.link(linker, FIELDS);
+        assert_eq!((counts[0], counts[3]), (0, 1), "a body that is not imported: {counts:?}");
+        assert_eq!(counts[1] + counts[2], 2, "{counts:?}");
+        assert_ne!(first, third);
+        // A body that is imported: its importer as well.
+        p.compile("twice", &TWICE.replace("by(a, 2)", "by(a, 20)"));
+        let (_, counts) = p.link(linker, FIELDS);
+        assert_eq!(counts[3], 2, "a body that is imported: {counts:?}");
+        assert_eq!(p.prints(linker), "96\n");
+        // And back again: everything is known.
+        p.compile("twice", TWICE);
+        let (again, counts) = p.link(linker, FIELDS);
+        assert_eq!((counts[3], again == first), (0, true), "{counts:?}");
+    }
+}
+
+#[test]
+fn another_setting_is_another_object() {
+    let p = Program::new("cache-settings");
+    let output = |args: &str| {
+        let resolutions = "-r=main.o,main,plx -r=main.o,twice,l -r=main.o,thrice,l -r=main.o,other,l \
+                           -r=main.o,printf, -r=twice.o,twice,pl -r=twice.o,other,pl \
+                           -r=thrice.o,thrice,pl";
+        let all = format!(
+            "run main.o twice.o thrice.o -o out -cache-dir=cache-lto2 {resolutions} {args}"
+        );
+        let mut command = p.0.command(env!("CARGO_BIN_EXE_llvm-lto2"), &all);
+        let output = command.env("LTO_LLVM", llvm(22)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ["out.1", "out.2", "out.3"].map(|name| p.0.read(name))
+    };
+    let plain = output("");
+    assert_eq!(p.entries("lto2"), 3);
+    assert_eq!(output(""), plain);
+    assert_eq!(p.entries("lto2"), 3, "LLVM's llvm-lto2 prunes nothing and leaves no timestamp");
+    assert!(!p.0.exists("cache-lto2/llvmcache.timestamp"));
+    let mut entries = 3;
+    for other in ["-O1", "-mcpu=haswell", "-relocation-model=static", "-inline-threshold=0"] {
+        let objects = output(other);
+        entries += 3;
+        assert_eq!(p.entries("lto2"), entries, "{other}");
+        assert_eq!(output(other), objects, "{other}");
+        assert_eq!(output(""), plain, "{other}");
+        assert_eq!(p.entries("lto2"), entries, "{other}");
     }
 }

@@ -36,9 +36,15 @@ fn functions(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// What LLVM's libLTO does not have.
+const OURS: [&str; 1] = ["thinlto_codegen_set_progress_callback"];
+
 #[test]
 fn it_declares_the_79_functions_of_llvm_22() {
-    let ours = functions(&std::fs::read_to_string(GENERATED).unwrap());
+    let mut ours = functions(&std::fs::read_to_string(GENERATED).unwrap());
+    for name in OURS {
+        assert!(ours.remove(name), "{name}");
+    }
     assert_eq!(ours.len(), 79, "{ours:#?}");
     let Ok(theirs) = std::fs::read_to_string("/usr/lib/llvm-22/include/llvm-c/lto.h") else {
         return;

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["cache", "schedule"],
     &["backend"],
-    &["session", "regular"],
+    &["session", "regular", "legacy"],
     &["registry"],
     &["capi", "plugin", "tools"],
     // The ThinLTO file API reports through lto_get_error_message, and so shares capi's boundary.

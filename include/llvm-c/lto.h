@@ -219,6 +219,13 @@ typedef struct LLVMOpaqueLTOInput *lto_input_t;
 typedef struct LLVMOpaqueThinLTOCodeGenerator *thinlto_code_gen_t;
 
 /**
+ * Is told how far a link is: how many modules are done, of how many; the identifier of the one that
+ * has been running longest, or null where none runs; and the user's context. It must not throw, and
+ * must not use the code generator.
+ */
+typedef void (*thinlto_progress_t)(unsigned int, unsigned int, const char*, void*);
+
+/**
  * An object file in memory that a ThinLTO code generator owns.
  */
 typedef struct LTOObjectBuffer {
@@ -603,10 +610,17 @@ void thinlto_codegen_add_module(thinlto_code_gen_t cg,
 /**
  * Generates code for all modules. Without a way to return a failure: there are no objects then,
  * and `lto_get_error_message` says why.
- *
- * Not available yet: it always fails.
  */
 void thinlto_codegen_process(thinlto_code_gen_t cg);
+
+/**
+ * Names the function that is told how far `thinlto_codegen_process` is: several times a second, on
+ * the thread that called it. `callback` may be null, which is the default: a line on standard error
+ * where that is a terminal. Not in LLVM's libLTO.
+ */
+void thinlto_codegen_set_progress_callback(thinlto_code_gen_t cg,
+                                           thinlto_progress_t callback,
+                                           void *context);
 
 /**
  * Returns the number of objects in memory that `thinlto_codegen_process` made.

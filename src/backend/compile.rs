@@ -21,6 +21,8 @@ pub struct Settings {
     pub codegen_only: bool,
     /// What to give.
     pub output: OutputKind,
+    /// Keep the names of values, for people who read bitcode.
+    pub keep_value_names: bool,
 }
 
 /// After which step the module is looked at.
@@ -53,6 +55,7 @@ pub fn compile(
     if settings.output == OutputKind::Nothing {
         return Ok(None);
     }
+    lease.keep_value_names(settings.keep_value_names)?;
     lease.load(&job.place, &job.destination)?;
     if !settings.codegen_only {
         lease.edit(&job.prepare)?;

@@ -260,7 +260,8 @@ impl Link<'_, '_> {
             let stays = !g.is_declaration && edits.fate(id) == Fate::Keep;
             if g.kind == GlobalKind::Variable
                 && stays
-                && !linkage.is_local()
+                // A private one becomes internal as well, and so gets a symbol.
+                && linkage != Linkage::Internal
                 && decisions.get(id).is_some_and(|d| d.defined.is_some())
                 && self.becomes_internal(summary)
             {

@@ -184,10 +184,15 @@ impl<'l, 'a> Link<'l, 'a> {
     /// What is done to the module itself.
     pub fn decisions(&self, values: &Values<'_>) -> Vec<Decision> {
         let decide = |(id, g): (usize, &GlobalValue<'_>)| {
-            if !self.phases.promote {
-                return Decision::default();
-            }
             let summary = self.summary(values, id);
+            if !self.phases.promote {
+                // Only what may become internal is known by it.
+                let linkage = summary.map(|s| self.plan.flags(s).linkage());
+                let internal = linkage.filter(|linkage| linkage.is_local()).map(|linkage| {
+                    Defined { live: true, linkage, visibility: g.visibility, can_auto_hide: false }
+                });
+                return Decision { defined: internal, ..Decision::default() };
+            }
             let defined = summary.map(|summary| {
                 let flags = self.plan.flags(summary);
                 Defined {

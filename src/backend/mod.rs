@@ -16,8 +16,12 @@
 
 mod compile;
 mod job;
+mod key;
 mod link;
+mod make;
 
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};
+pub use key::{common_key, linked_key};
 pub use link::{Link, Phases, Source, position_independent};
+pub use make::{Cached, Made, Watch};

@@ -34,7 +34,7 @@ mod search;
 
 use std::fs::{self, File, FileTimes};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -94,6 +94,18 @@ pub struct Statistics {
     pub stored: usize,
     /// Objects that could not be put in.
     pub not_stored: usize,
+}
+
+impl Statistics {
+    /// Objects found by keys of this level.
+    pub fn hits(&self, level: Level) -> usize {
+        self.hits.get(level as usize).copied().unwrap_or_default()
+    }
+
+    /// Keys of this level not found.
+    pub fn misses(&self, level: Level) -> usize {
+        self.misses.get(level as usize).copied().unwrap_or_default()
+    }
 }
 
 impl Cache {
@@ -186,7 +198,10 @@ impl Cache {
             return Ok(());
         }
         let what = format!("can't create cache directory {}", self.directory.display());
-        fs::create_dir_all(&self.directory).map_err(|e| Error::io(what, &e))?;
+        // For owner and group, as LLVM's `create_directories`.
+        let mut builder = fs::DirBuilder::new();
+        let made_it = builder.recursive(true).mode(0o770).create(&self.directory);
+        made_it.map_err(|e| Error::io(what, &e))?;
         // Without it nothing is found again, and nothing else happens.
         let _ = fs::create_dir_all(&self.index);
         *made = true;

@@ -72,6 +72,59 @@ impl Policy {
         }
         Ok(policy)
     }
+
+    /// A number of bytes as `cache_size_bytes` has it: with k, m or g for powers of 1024.
+    ///
+    /// # Errors
+    /// Misuse, in LLVM's words.
+    pub fn parse_bytes(text: &str) -> Result<u64> {
+        bytes(text)
+    }
+}
+
+/// The setters of LLVM's legacy code generator, with its rules for what changes nothing.
+impl Policy {
+    /// Seconds between two prunings: negative is never, zero always.
+    #[must_use]
+    pub fn with_interval(self, seconds: i32) -> Self {
+        Policy { interval: u64::try_from(seconds).ok().map(Duration::from_secs), ..self }
+    }
+
+    /// Seconds after which an unused entry goes; zero changes nothing.
+    #[must_use]
+    pub fn with_expiration(self, seconds: u32) -> Self {
+        match seconds {
+            0 => self,
+            _ => Policy { expiration: Duration::from_secs(seconds.into()), ..self },
+        }
+    }
+
+    /// The most of the available space, in percent; zero changes nothing.
+    #[must_use]
+    pub fn with_percentage(self, percentage: u32) -> Self {
+        match percentage {
+            0 => self,
+            _ => Policy { max_size_percentage_of_available_space: percentage.min(100), ..self },
+        }
+    }
+
+    /// The most bytes; zero changes nothing.
+    #[must_use]
+    pub fn with_size_bytes(self, bytes: u64) -> Self {
+        match bytes {
+            0 => self,
+            _ => Policy { max_size_bytes: bytes, ..self },
+        }
+    }
+
+    /// The most entries; zero changes nothing.
+    #[must_use]
+    pub fn with_size_files(self, files: u32) -> Self {
+        match files {
+            0 => self,
+            _ => Policy { max_size_files: files.into(), ..self },
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration> {

@@ -83,12 +83,7 @@ impl CodeGenerator {
     }
 
     pub fn set_pic_model(&self, model: lto_codegen_model) {
-        self.link().lto.settings.reloc = match model {
-            lto_codegen_model::LTO_CODEGEN_PIC_MODEL_STATIC => Some(Reloc::Static),
-            lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC => Some(Reloc::Pic),
-            lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC_NO_PIC => Some(Reloc::DynamicNoPic),
-            lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DEFAULT => None,
-        };
+        self.link().lto.settings.reloc = reloc(model);
     }
 
     pub fn set_cpu(&self, cpu: String) {
@@ -146,6 +141,16 @@ impl CodeGenerator {
         let given = name.as_ptr();
         link.names.push(name);
         Ok(given)
+    }
+}
+
+/// The relocation model by LLVM's own name; none is the target's default.
+pub(super) fn reloc(model: lto_codegen_model) -> Option<Reloc> {
+    match model {
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_STATIC => Some(Reloc::Static),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC => Some(Reloc::Pic),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC_NO_PIC => Some(Reloc::DynamicNoPic),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DEFAULT => None,
     }
 }
 

@@ -30,6 +30,7 @@ mod last_error;
 pub mod module;
 mod module_object;
 mod options;
+mod progress;
 mod runtime_symbols;
 mod temporary;
 pub mod thin;

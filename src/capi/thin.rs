@@ -4,15 +4,18 @@
 
 #![allow(unsafe_code)] // exports, and the caller's memory
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, PoisonError};
 
 use super::arguments::{self, counted, path, pic_model, text};
 use super::boundary::boundary;
+use super::codegen_object::reloc;
 use super::options;
+use super::progress::Callback;
 use super::thin_object::{ThinCodeGenerator, ThinInput};
 use super::types::{
     BoolArgument, LTOObjectBuffer, PicModelArgument, lto_bool_t, thinlto_code_gen_t,
+    thinlto_progress_t,
 };
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
@@ -34,7 +37,8 @@ fn change<R>(
 #[unsafe(no_mangle)]
 pub extern "C" fn thinlto_create_codegen() -> thinlto_code_gen_t {
     boundary("thinlto_create_codegen", std::ptr::null_mut(), || {
-        let thin = ThinCodeGenerator { options: options::for_process(), ..Default::default() };
+        let mut thin = ThinCodeGenerator::default();
+        thin.settings.options = options::for_process();
         THIN_CODE_GENERATORS.insert(Mutex::new(thin)).map(std::ptr::without_provenance_mut)
     })
 }
@@ -66,17 +70,34 @@ pub unsafe extern "C" fn thinlto_codegen_add_module(
 
 /// Generates code for all modules. Without a way to return a failure: there are no objects then,
 /// and `lto_get_error_message` says why.
-///
-/// Not available yet: it always fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thinlto_codegen_process(cg: thinlto_code_gen_t) {
     boundary("thinlto_codegen_process", (), || change(cg, |thin| thin.process()));
 }
 
+/// Names the function that is told how far `thinlto_codegen_process` is: several times a second, on
+/// the thread that called it. `callback` may be null, which is the default: a line on standard error
+/// where that is a terminal. Not in LLVM's libLTO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn thinlto_codegen_set_progress_callback(
+    cg: thinlto_code_gen_t,
+    callback: thinlto_progress_t,
+    context: *mut c_void,
+) {
+    boundary("thinlto_codegen_set_progress_callback", (), || {
+        change(cg, |thin| {
+            thin.progress = Callback { function: callback, context };
+            Ok(())
+        })
+    });
+}
+
 /// Returns the number of objects in memory that `thinlto_codegen_process` made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thinlto_module_get_num_objects(cg: thinlto_code_gen_t) -> c_uint {
-    boundary("thinlto_module_get_num_objects", 0, || change(cg, |_| Ok(0)))
+    boundary("thinlto_module_get_num_objects", 0, || {
+        change(cg, |thin| Ok(count(thin.objects().len())))
+    })
 }
 
 /// Returns object `index`, which the code generator owns; a null buffer of size 0 where there is
@@ -87,7 +108,13 @@ pub unsafe extern "C" fn thinlto_module_get_object(
     index: c_uint,
 ) -> LTOObjectBuffer {
     boundary("thinlto_module_get_object", LTOObjectBuffer::NONE, || {
-        change(cg, |_| Err(Error::misuse(format!("object {index} of 0"))))
+        change(cg, |thin| {
+            let objects = thin.objects();
+            let object = objects
+                .get(index as usize)
+                .ok_or_else(|| missing("object", index, objects.len()))?;
+            Ok(LTOObjectBuffer { Buffer: object.as_ptr().cast(), Size: object.len() })
+        })
     })
 }
 
@@ -95,7 +122,9 @@ pub unsafe extern "C" fn thinlto_module_get_object(
 /// `thinlto_set_generated_objects_dir`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thinlto_module_get_num_object_files(cg: thinlto_code_gen_t) -> c_uint {
-    boundary("thinlto_module_get_num_object_files", 0, || change(cg, |_| Ok(0)))
+    boundary("thinlto_module_get_num_object_files", 0, || {
+        change(cg, |thin| Ok(count(thin.files().len())))
+    })
 }
 
 /// Returns the path of object file `index`, a string of the code generator; null where there is
@@ -106,7 +135,11 @@ pub unsafe extern "C" fn thinlto_module_get_object_file(
     index: c_uint,
 ) -> *const c_char {
     boundary("thinlto_module_get_object_file", std::ptr::null(), || {
-        change(cg, |_| Err(Error::misuse(format!("object file {index} of 0"))))
+        change(cg, |thin| {
+            let files = thin.files();
+            let file = files.get(index as usize);
+            Ok(file.ok_or_else(|| missing("object file", index, files.len()))?.as_ptr())
+        })
     })
 }
 
@@ -117,9 +150,9 @@ pub unsafe extern "C" fn thinlto_codegen_set_pic_model(
     model: PicModelArgument,
 ) -> lto_bool_t {
     boundary("thinlto_codegen_set_pic_model", true, || {
-        let model = pic_model(model)?;
+        let model = reloc(pic_model(model)?);
         change(cg, |thin| {
-            thin.pic_model = Some(model);
+            thin.settings.reloc = model;
             Ok(false)
         })
     })
@@ -135,7 +168,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_savetemps_dir(
         // SAFETY: the caller's clause: a string.
         let save_temps_dir = unsafe { path(save_temps_dir) }?.to_owned();
         change(cg, |thin| {
-            thin.savetemps_dir = Some(save_temps_dir);
+            thin.settings.save_temps = Some(save_temps_dir);
             Ok(())
         })
     });
@@ -151,7 +184,7 @@ pub unsafe extern "C" fn thinlto_set_generated_objects_dir(
         // SAFETY: the caller's clause: a string.
         let save_temps_dir = unsafe { path(save_temps_dir) }?.to_owned();
         change(cg, |thin| {
-            thin.generated_objects_dir = Some(save_temps_dir);
+            thin.settings.objects_directory = Some(save_temps_dir);
             Ok(())
         })
     });
@@ -164,7 +197,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cpu(cg: thinlto_code_gen_t, cpu: *c
         // SAFETY: the caller's clause: a string.
         let cpu = unsafe { text(cpu, "the processor's name") }?;
         change(cg, |thin| {
-            thin.cpu = cpu;
+            thin.settings.cpu = cpu;
             Ok(())
         })
     });
@@ -178,7 +211,7 @@ pub unsafe extern "C" fn thinlto_codegen_disable_codegen(
 ) {
     boundary("thinlto_codegen_disable_codegen", (), || {
         change(cg, |thin| {
-            thin.disable_codegen = disable != 0;
+            thin.settings.disable_codegen = disable != 0;
             Ok(())
         })
     });
@@ -192,7 +225,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_codegen_only(
 ) {
     boundary("thinlto_codegen_set_codegen_only", (), || {
         change(cg, |thin| {
-            thin.codegen_only = codegen_only != 0;
+            thin.settings.codegen_only = codegen_only != 0;
             Ok(())
         })
     });
@@ -212,6 +245,15 @@ pub unsafe extern "C" fn thinlto_debug_options(options: *const *const c_char, nu
     });
 }
 
+/// How many there are, for C.
+fn count(length: usize) -> c_uint {
+    c_uint::try_from(length).unwrap_or(c_uint::MAX)
+}
+
+fn missing(what: &str, index: c_uint, length: usize) -> Error {
+    Error::misuse(format!("{what} {index} of {length}"))
+}
+
 /// Names a symbol, as the object file has it, that must be in the generated code because something
 /// outside of the ThinLTO modules uses it. `length` is the name's in bytes.
 #[unsafe(no_mangle)]
@@ -224,7 +266,7 @@ pub unsafe extern "C" fn thinlto_codegen_add_must_preserve_symbol(
         // SAFETY: the caller's clause: `length` bytes.
         let name = unsafe { counted(name, length, "the symbol") }?.to_vec();
         change(cg, |thin| {
-            thin.must_preserve.insert(name);
+            thin.settings.preserved.insert(name);
             Ok(())
         })
     });
@@ -242,7 +284,8 @@ pub unsafe extern "C" fn thinlto_codegen_add_cross_referenced_symbol(
         // SAFETY: the caller's clause: `length` bytes.
         let name = unsafe { counted(name, length, "the symbol") }?.to_vec();
         change(cg, |thin| {
-            thin.cross_referenced.insert(name);
+            // LLVM keeps it as well; it may go only where the linker lets it.
+            thin.settings.preserved.insert(name);
             Ok(())
         })
     });
@@ -258,7 +301,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_dir(
         // SAFETY: the caller's clause: a string.
         let cache_dir = unsafe { path(cache_dir) }?.to_owned();
         change(cg, |thin| {
-            thin.cache.directory = Some(cache_dir);
+            thin.cache_directory = Some(cache_dir);
             Ok(())
         })
     });
@@ -272,7 +315,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_pruning_interval(
 ) {
     boundary("thinlto_codegen_set_cache_pruning_interval", (), || {
         change(cg, |thin| {
-            thin.cache.pruning_interval = Some(interval);
+            thin.policy = thin.policy.with_interval(interval);
             Ok(())
         })
     });
@@ -287,9 +330,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_final_cache_size_relative_to_availa
 ) {
     boundary("thinlto_codegen_set_final_cache_size_relative_to_available_space", (), || {
         change(cg, |thin| {
-            if percentage != 0 {
-                thin.cache.percentage_of_available_space = Some(percentage.min(100));
-            }
+            thin.policy = thin.policy.with_percentage(percentage);
             Ok(())
         })
     });
@@ -303,9 +344,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_entry_expiration(
 ) {
     boundary("thinlto_codegen_set_cache_entry_expiration", (), || {
         change(cg, |thin| {
-            if expiration != 0 {
-                thin.cache.entry_expiration = Some(expiration);
-            }
+            thin.policy = thin.policy.with_expiration(expiration);
             Ok(())
         })
     });
@@ -319,9 +358,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_size_bytes(
 ) {
     boundary("thinlto_codegen_set_cache_size_bytes", (), || {
         change(cg, |thin| {
-            if max_size_bytes != 0 {
-                thin.cache.size_bytes = Some(u64::from(max_size_bytes));
-            }
+            thin.policy = thin.policy.with_size_bytes(u64::from(max_size_bytes));
             Ok(())
         })
     });
@@ -335,9 +372,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_size_megabytes(
 ) {
     boundary("thinlto_codegen_set_cache_size_megabytes", (), || {
         change(cg, |thin| {
-            if max_size_megabytes != 0 {
-                thin.cache.size_bytes = Some(u64::from(max_size_megabytes) << 20);
-            }
+            thin.policy = thin.policy.with_size_bytes(u64::from(max_size_megabytes) << 20);
             Ok(())
         })
     });
@@ -351,9 +386,7 @@ pub unsafe extern "C" fn thinlto_codegen_set_cache_size_files(
 ) {
     boundary("thinlto_codegen_set_cache_size_files", (), || {
         change(cg, |thin| {
-            if max_size_files != 0 {
-                thin.cache.size_files = Some(max_size_files);
-            }
+            thin.policy = thin.policy.with_size_files(max_size_files);
             Ok(())
         })
     });

@@ -1,13 +1,17 @@
 //! What a `thinlto_code_gen_t` stands for: the inputs and wishes of a ThinLTO link.
 //!
-//! In: the calls of `thinlto_*`. Out: the settings for whoever performs the link. Generating code
-//! from them is not available yet, and [`ThinCodeGenerator::process`] says so.
+//! In: the calls of `thinlto_*`. Out: what [`crate::legacy`] makes of them, kept for as long as
+//! the code generator lives.
 
-use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use super::types::lto_codegen_model;
+use super::progress::Callback;
+use crate::cache::Policy;
+use crate::engine::{Bytes, Severity};
 use crate::error::{Error, Result};
+use crate::legacy::{self, CacheSettings, Settings};
 
 /// A module as `thinlto_codegen_add_module` was given it.
 #[derive(Clone, Debug)]
@@ -18,48 +22,24 @@ pub struct ThinInput {
     pub bitcode: &'static [u8],
 }
 
-/// How the cache is to be kept; `None` is the default.
-#[derive(Clone, Debug, Default)]
-pub struct CacheSettings {
-    /// Where the cache is; none without one.
-    pub directory: Option<PathBuf>,
-    /// Seconds between two prunings; negative is never.
-    pub pruning_interval: Option<i32>,
-    /// Seconds after which an entry goes.
-    pub entry_expiration: Option<u32>,
-    /// Percentage of the available space.
-    pub percentage_of_available_space: Option<u32>,
-    /// Most bytes.
-    pub size_bytes: Option<u64>,
-    /// Most files.
-    pub size_files: Option<u32>,
-}
-
 /// The state behind a `thinlto_code_gen_t`.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ThinCodeGenerator {
-    /// Process-wide options at the time it was made.
-    pub options: Vec<String>,
     /// The modules, in order.
     pub inputs: Vec<ThinInput>,
-    /// Symbols that something outside uses.
-    pub must_preserve: BTreeSet<Vec<u8>>,
-    /// Symbols that another module uses.
-    pub cross_referenced: BTreeSet<Vec<u8>>,
-    /// The processor; empty is the target's default.
-    pub cpu: String,
-    /// The relocation model; none is the default.
-    pub pic_model: Option<lto_codegen_model>,
-    /// Stop before code generation and give out bitcode.
-    pub disable_codegen: bool,
-    /// Generate code and do nothing before.
-    pub codegen_only: bool,
-    /// Where the bitcode of each stage is saved.
-    pub savetemps_dir: Option<PathBuf>,
-    /// Where objects are written, instead of being given out in memory.
-    pub generated_objects_dir: Option<PathBuf>,
-    /// The cache.
-    pub cache: CacheSettings,
+    /// What the caller wishes, but for the cache.
+    pub settings: Settings,
+    /// Where the cache is; none without one.
+    pub cache_directory: Option<PathBuf>,
+    /// When its entries go.
+    pub policy: Policy,
+    /// Who wants to know how far it is.
+    pub(super) progress: Callback,
+    processed: bool,
+    /// What was made and stays in memory.
+    objects: Vec<Bytes>,
+    /// The paths of what was made and is in files.
+    files: Vec<CString>,
 }
 
 impl ThinCodeGenerator {
@@ -79,11 +59,55 @@ impl ThinCodeGenerator {
 
     /// Generates code for all modules.
     ///
-    /// Errors: unsupported, always: this front end has no thin link yet.
-    pub fn process(&self) -> Result<()> {
-        Err(Error::unsupported(format!(
-            "ThinLTO code generation is not available yet ({} modules were given)",
-            self.inputs.len()
-        )))
+    /// Errors: of the link; misuse, where it has been done already.
+    pub fn process(&mut self) -> Result<()> {
+        if self.processed {
+            return Err(Error::misuse("the modules have been processed already"));
+        }
+        let policy = self.policy;
+        let cache =
+            self.cache_directory.clone().map(|directory| CacheSettings { directory, policy });
+        let settings = Settings { cache, ..self.settings.clone() };
+        let inputs: Vec<legacy::Input<'_>> = self
+            .inputs
+            .iter()
+            .map(|input| legacy::Input {
+                identifier: input.identifier.clone(),
+                bytes: input.bitcode,
+            })
+            .collect();
+        let outcome =
+            self.progress.watching(|progress| legacy::run(&settings, &inputs, progress))?;
+        let name = |path: PathBuf| {
+            CString::new(path.into_os_string().into_vec())
+                .map_err(|_| Error::misuse("the folder for objects has a NUL in its name"))
+        };
+        self.files = outcome.files.into_iter().map(name).collect::<Result<_>>()?;
+        self.objects = outcome.objects;
+        self.processed = true;
+        // There is no handler for them in this interface; LLVM prints them too.
+        for said in outcome.diagnostics {
+            let severity = match said.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Remark => "remark",
+                Severity::Note => "note",
+            };
+            eprintln!("{severity}: {}", said.text);
+        }
+        for warning in outcome.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(())
+    }
+
+    /// The objects in memory.
+    pub fn objects(&self) -> &[Bytes] {
+        &self.objects
+    }
+
+    /// The paths of objects in files.
+    pub fn files(&self) -> &[CString] {
+        &self.files
     }
 }

@@ -147,6 +147,12 @@ pub type lto_diagnostic_handler_t = Option<
     ),
 >;
 
+/// Is told how far a link is: how many modules are done, of how many; the identifier of the one that
+/// has been running longest, or null where none runs; and the user's context. It must not throw, and
+/// must not use the code generator.
+pub type thinlto_progress_t =
+    Option<unsafe extern "C" fn(c_uint, c_uint, *const c_char, *mut c_void)>;
+
 /// An object file in memory that a ThinLTO code generator owns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

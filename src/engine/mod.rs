@@ -26,6 +26,7 @@ mod clopt;
 mod diagnostics;
 mod edit;
 mod identity;
+mod lazy;
 mod locate;
 mod machine;
 mod memory;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 
 pub use crate::ir::{Linkage, UnnamedAddr, Visibility};
 pub use identity::identity;
+pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::Bytes;
 pub use pool::{Engine, Lease};

@@ -80,6 +80,9 @@ impl Engine {
             Some(machine) => Ok(machine),
             None => Connection::start(&shared.config, &shared.library).map(|(machine, _)| machine),
         };
+        if let Ok(machine) = &machine {
+            machine.reset_peak_memory();
+        }
         match machine {
             Ok(machine) => Ok(Lease {
                 engine: Arc::clone(shared),
@@ -201,6 +204,12 @@ impl Lease {
     /// The major version of this lease's LLVM.
     pub fn llvm_major(&self) -> u32 {
         self.engine.library.version.major
+    }
+
+    /// The most memory that LLVM had since the lease began, in bytes; `None` where it is not in a
+    /// process of its own.
+    pub fn peak_memory(&self) -> Option<u64> {
+        self.machine.as_ref()?.peak_memory()
     }
 
     /// What LLVM's diagnostic handler received since the last call, in order.

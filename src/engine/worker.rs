@@ -146,6 +146,23 @@ impl Connection {
         }
     }
 
+    /// From now on [`Connection::peak_memory`] speaks of what comes. Without effect where the
+    /// machine is a thread or the kernel does not serve it.
+    pub(super) fn reset_peak_memory(&self) {
+        if let Peer::Process { child, .. } = &self.peer {
+            // proc(5): 5 sets the "high water mark" back to what is resident now.
+            let _ = std::fs::write(format!("/proc/{}/clear_refs", child.id()), "5");
+        }
+    }
+
+    /// The most memory that the machine's process had, in bytes.
+    pub(super) fn peak_memory(&self) -> Option<u64> {
+        let Peer::Process { child, .. } = &self.peer else { return None };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }
+
     /// Why there was no answer.
     fn post_mortem(&mut self, request: &Request, cause: Option<Error>) -> Error {
         let doing = request.doing();

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cache::Policy;
 use crate::config::{Config, OutputKind, RelocModel};
 use crate::distributed::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 use crate::error::{Error, Result};
@@ -52,8 +53,6 @@ enum Unserved {
 
 /// LLVM's words, without value or up to and with the `=`.
 const UNSERVED: &[(&str, Unserved)] = &[
-    ("cache-dir=", Unserved::Warning),
-    ("cache-policy=", Unserved::Nothing),
     ("lto-partitions=", Unserved::Warning),
     ("sample-profile=", Unserved::Error),
     ("cs-profile-generate", Unserved::Error),
@@ -106,6 +105,15 @@ impl Options {
                 "extra-library-path" => self.extra_library_path = Some(value),
                 "stats-file" => self.config.stats_file = Some(PathBuf::from(value)),
                 "jobs" => self.config.jobs = jobs(&value)?,
+                "max-memory" => self.config.max_memory = Some(Policy::parse_bytes(&value)?),
+                "cache-dir" => {
+                    self.config.cache_directory = Some(PathBuf::from(value));
+                    self.config.cache_policy.get_or_insert_default();
+                }
+                "cache-policy" => {
+                    Policy::parse(&value)?;
+                    self.config.cache_policy = Some(value);
+                }
                 "lto-partitions" if value == "1" => {}
                 "time-trace" => self.time_trace = Some(value),
                 "thinlto-index-only" => {
@@ -338,7 +346,7 @@ mod tests {
         for option in ["cs-profile-generate", "dwo_dir=x", "sample-profile=p"] {
             assert_eq!(cause(option), format!("the option '{option}' is not supported yet"));
         }
-        let warning = Options::default().add("cache-dir=/x").unwrap();
+        let warning = Options::default().add("merge-functions").unwrap();
         assert!(warning.is_some_and(|w| w.contains("has no effect")));
         assert_eq!(cause("frobnicate"), "unknown option 'frobnicate'");
     }

@@ -1,11 +1,11 @@
 //! One line for people who watch.
 //!
 //! In: how far the jobs are. Out: a line on standard error that is written over again and again and
-//! is gone at the end; nothing where standard error is no terminal.
+//! is gone at the end; nothing where standard error is no terminal, nor for what takes no time.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Progress, Status};
 
@@ -13,13 +13,17 @@ use super::{Progress, Status};
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     is_terminal: bool,
+    since: Instant,
 }
+
+/// Who waits for less than this does not wonder.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Terminal {
     /// Standard error, if it is a terminal that can move its cursor.
     pub fn stderr() -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        Terminal { is_terminal: !dumb && std::io::stderr().is_terminal() }
+        Terminal { is_terminal: !dumb && std::io::stderr().is_terminal(), since: Instant::now() }
     }
 }
 
@@ -29,6 +33,9 @@ impl Progress for Terminal {
     }
 
     fn update(&self, status: &Status<'_>) {
+        if self.since.elapsed() < PATIENCE {
+            return;
+        }
         // A terminal that has gone away is no reason to stop.
         let _ = std::io::stderr().write_all(line(status).as_bytes());
     }

@@ -5,30 +5,27 @@
 //! out does not depend on how many run at once, nor on which ends first.
 
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
-use parking_lot::Mutex;
 
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
-use crate::backend::{self, Link, Phases, Settings};
+use crate::backend::{self, Cached, Link, Made, Phases, Settings};
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::engine::{
-    self, Bytes, Diagnostic, Edit, Engine, FileType, Lease, Linkage, PassOptions, TargetConfig,
+    self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
 };
 use crate::error::{Error, Result};
+use crate::ir::ModuleHash;
+use crate::schedule::{Done, Job, Schedule, Terminal};
 use crate::summary::ModuleId;
 use crate::surgery::{self, Edits};
 
 /// LLVM's name of the merged module.
 const MERGED: &str = "ld-temp.o";
 
-type Compiled = (Option<Bytes>, Vec<Diagnostic>);
-
 pub(super) fn compile(
     config: &Config,
-    engine: &Engine,
+    engine: &LazyEngine,
+    cached: Option<&Cached<'_>>,
     inputs: &[Input<'_>],
     plan: &Plan<'_>,
 ) -> Result<(Vec<Output>, Vec<Diagnostic>)> {
@@ -38,50 +35,40 @@ pub(super) fn compile(
         let sources = thin.sources.clone();
         Link::new(&thin.index, &thin.plan, sources, reloc, Phases::RESOLUTION_BASED)
     });
-    // The largest first, so that none is left over at the end. The regular one is first as it is.
-    let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(units.get(index).map_or(0, |u| size(u, inputs))));
-    let jobs =
-        config.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<Compiled>)>> = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let turn = next.fetch_add(1, Ordering::Relaxed);
-            let Some((index, unit)) = order.get(turn).and_then(|&i| Some((i, units.get(i)?)))
-            else {
-                return;
-            };
-            let result = Unit { config, inputs, unit, link: link.as_ref() }.compile(engine);
-            if result.is_err() {
-                // Nobody needs to start what will be thrown away.
-                next.store(units.len(), Ordering::Relaxed);
-            }
-            done.lock().push((index, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..jobs.min(units.len()) {
-            // Where a thread cannot be had, the others do its work.
-            let _ = thread::Builder::new().name("lto".into()).spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let mut done = done.into_inner();
-    done.sort_by_key(|(index, _)| *index);
+    let (link, settings) = (link.as_ref(), &settings(config));
+    let jobs: Vec<Job> =
+        units.iter().map(|u| Job { name: name(u, inputs), size: size(u, inputs) }).collect();
+    let schedule = Schedule { workers: config.jobs.unwrap_or(0), max_memory: config.max_memory };
+    let made = schedule.run(&jobs, &Terminal::stderr(), |number| {
+        let unit = units.get(number).ok_or_else(|| Error::engine("a job without a unit"))?;
+        let made = Unit { config, inputs, unit, link, settings, cached }.make(engine)?;
+        let peak_memory = made.peak_memory;
+        Ok(Done { result: made, peak_memory })
+    })?;
     let mut outputs = Vec::new();
     let mut diagnostics = Vec::new();
-    for (index, result) in done {
-        let (bytes, said) = result?;
-        let Some(unit) = units.get(index) else { continue };
-        diagnostics.extend(said);
-        outputs.extend(bytes.map(|bytes| Output {
+    for (unit, made) in units.iter().zip(made) {
+        diagnostics.extend(made.diagnostics);
+        outputs.extend(made.object.map(|bytes| Output {
             task: unit.task,
             name: name(unit, inputs),
             bytes,
         }));
     }
     Ok((outputs, diagnostics))
+}
+
+/// How modules with a summary are compiled.
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        target: target(config),
+        pipeline: format!("thinlto<O{}>", config.opt_level),
+        passes: passes(config),
+        codegen_only: false,
+        output: config.output,
+        // Whoever asks for the stages wants to read them.
+        keep_value_names: config.save_temps.is_some(),
+    }
 }
 
 fn name(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> String {
@@ -93,11 +80,12 @@ fn name(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> String {
     }
 }
 
-/// How much there is to compile; regular LTO is more than anything.
-fn size(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> usize {
+/// How much there is to compile, in bytes of bitcode.
+fn size(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> u64 {
+    let size = |input: usize| inputs.get(input).map_or(0, |input| input.bitcode.len() as u64);
     match &unit.kind {
-        UnitKind::Regular { .. } => usize::MAX,
-        UnitKind::Thin { input, .. } => inputs.get(*input).map_or(0, |input| input.bitcode.len()),
+        UnitKind::Regular { modules, .. } => modules.iter().map(|m| size(m.input)).sum(),
+        UnitKind::Thin { input, .. } => size(*input),
     }
 }
 
@@ -130,6 +118,8 @@ struct Unit<'c, 'a> {
     inputs: &'c [Input<'a>],
     unit: &'c PlannedUnit<'a>,
     link: Option<&'c Link<'c, 'a>>,
+    settings: &'c Settings,
+    cached: Option<&'c Cached<'c>>,
 }
 
 impl From<backend::Stage> for Stage {
@@ -144,18 +134,21 @@ impl From<backend::Stage> for Stage {
 }
 
 impl Unit<'_, '_> {
-    fn compile(&self, engine: &Engine) -> Result<Compiled> {
-        let mut lease = engine.lease()?;
-        let bytes = self.steps(&mut lease);
+    fn make(&self, engine: &LazyEngine) -> Result<Made> {
+        if let UnitKind::Thin { module, .. } = self.unit.kind {
+            return self.thin(module, engine);
+        }
+        let mut lease = engine.get()?.lease()?;
+        let object = self.regular(&mut lease);
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
-        diagnostics.retain(|d| bytes.is_ok() || d.severity != engine::Severity::Error);
-        Ok((bytes?, diagnostics))
+        diagnostics.retain(|d| object.is_ok() || d.severity != engine::Severity::Error);
+        let peak_memory = lease.peak_memory();
+        Ok(Made { object: object?, entry: None, diagnostics, peak_memory })
     }
 
-    fn steps(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
-        // Whoever asks for the stages wants to read them.
-        lease.keep_value_names(self.config.save_temps.is_some())?;
+    fn regular(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
+        lease.keep_value_names(self.settings.keep_value_names)?;
         match &self.unit.kind {
             UnitKind::Regular { modules, commons, internalize } => {
                 lease.new_module(MERGED)?;
@@ -194,14 +187,14 @@ impl Unit<'_, '_> {
                     .collect::<Vec<_>>();
                 lease.edit(&edits)?;
             }
-            UnitKind::Thin { module, .. } => return self.thin(*module, lease),
+            UnitKind::Thin { .. } => return Err(Error::engine("a module of the thin link")),
         }
         self.save(lease, Stage::Internalize)?;
         if self.config.output == OutputKind::Bitcode {
             return lease.write_bitcode().map(Some);
         }
-        lease.set_target(&self.target())?;
-        lease.passes(&format!("lto<O{}>", self.config.opt_level), self.passes())?;
+        lease.set_target(&self.settings.target)?;
+        lease.passes(&format!("lto<O{}>", self.config.opt_level), self.settings.passes)?;
         self.save(lease, Stage::Opt)?;
         self.save(lease, Stage::PreCodegen)?;
         let file_type = match self.config.output {
@@ -211,42 +204,36 @@ impl Unit<'_, '_> {
         lease.emit(file_type).map(Some)
     }
 
-    fn thin(&self, module: ModuleId, lease: &mut Lease) -> Result<Option<Bytes>> {
+    fn thin(&self, id: ModuleId, engine: &LazyEngine) -> Result<Made> {
         let link = self.link.ok_or_else(|| Error::engine("a ThinLTO module without a link"))?;
         if self.config.save_temps.is_some() {
-            let source = link.source(module)?;
-            let original = surgery::rewrite(&link.values(module)?.module, &Edits::default())
-                .map_err(|e| e.in_file(source.place.clone()))?;
-            lease.load(&source.place, &original)?;
-            self.save(lease, Stage::PreOpt)?;
-            lease.reset()?;
-            lease.keep_value_names(true)?;
-            let (bitcode, prepare) = link.promoted(module)?;
-            lease.load(&source.place, &bitcode)?;
-            lease.edit(&prepare)?;
-            self.save(lease, Stage::Promote)?;
-            lease.reset()?;
-            lease.keep_value_names(true)?;
+            self.save_early(link, id, &mut engine.get()?.lease()?)?;
         }
-        let job = link.job(module)?;
-        let settings = Settings {
-            target: self.target(),
-            pipeline: format!("thinlto<O{}>", self.config.opt_level),
-            passes: self.passes(),
-            codegen_only: false,
-            output: self.config.output,
-        };
-        backend::compile(&job, &settings, lease, &mut |stage, lease| {
+        // As in LLVM, where a module without a hash cannot be told from another.
+        let has_hash = link.index.module(id).is_some_and(|m| m.hash != ModuleHash::default());
+        let cached = self.cached.filter(|_| has_hash);
+        // The number by which an unchanged link asks, where all modules are thin.
+        let number = self.unit.task.saturating_sub(1);
+        link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
             self.save(lease, stage.into())?;
             Ok(true)
         })
     }
 
-    fn passes(&self) -> PassOptions {
-        PassOptions {
-            debug_logging: self.config.debug_pass_manager,
-            ..PassOptions::at_level(self.config.opt_level)
-        }
+    /// Saves the stages before any that an object is made from.
+    fn save_early(&self, link: &Link<'_, '_>, id: ModuleId, lease: &mut Lease) -> Result<()> {
+        let source = link.source(id)?;
+        let original = surgery::rewrite(&link.values(id)?.module, &Edits::default())
+            .map_err(|e| e.in_file(source.place.clone()))?;
+        lease.keep_value_names(true)?;
+        lease.load(&source.place, &original)?;
+        self.save(lease, Stage::PreOpt)?;
+        lease.reset()?;
+        lease.keep_value_names(true)?;
+        let (bitcode, prepare) = link.promoted(id)?;
+        lease.load(&source.place, &bitcode)?;
+        lease.edit(&prepare)?;
+        self.save(lease, Stage::Promote)
     }
 
     fn input(&self, module: &PlannedModule<'_>) -> Result<&Input<'_>> {
@@ -256,33 +243,6 @@ impl Unit<'_, '_> {
     fn operate(&self, module: &PlannedModule<'_>) -> Result<Vec<u8>> {
         let input = self.input(module)?;
         surgery::rewrite(&module.module, &module.edits).map_err(|e| input.blame(e))
-    }
-
-    fn target(&self) -> TargetConfig {
-        let config = self.config;
-        TargetConfig {
-            triple: config.override_triple.clone(),
-            cpu: config.cpu.clone(),
-            features: config.attributes.join(","),
-            cg_opt_level: config.codegen_opt_level,
-            reloc: config.reloc_model.map(|model| match model {
-                RelocModel::Static => engine::Reloc::Static,
-                RelocModel::Pic => engine::Reloc::Pic,
-                RelocModel::DynamicNoPic => engine::Reloc::DynamicNoPic,
-            }),
-            code_model: config.code_model.map(|model| match model {
-                CodeModel::Tiny => engine::CodeModel::Tiny,
-                CodeModel::Small => engine::CodeModel::Small,
-                CodeModel::Kernel => engine::CodeModel::Kernel,
-                CodeModel::Medium => engine::CodeModel::Medium,
-                CodeModel::Large => engine::CodeModel::Large,
-            }),
-            function_sections: config.function_sections.unwrap_or(false),
-            data_sections: config.data_sections.unwrap_or(false),
-            relax_elf_relocations: config.relax_elf_relocations,
-            asm_verbose: config.output == OutputKind::Assembly,
-            ..TargetConfig::default()
-        }
     }
 
     /// Leaves the module as it stands: `out.0.4.opt.bc` for the merged one, a thin one beside its
@@ -299,5 +259,38 @@ impl Unit<'_, '_> {
         let path = format!("{prefix}{}.bc", stage.suffix());
         let bitcode = lease.write_bitcode()?;
         fs::write(&path, &*bitcode).map_err(|e| Error::io(format_args!("cannot write {path}"), &e))
+    }
+}
+
+fn target(config: &Config) -> TargetConfig {
+    TargetConfig {
+        triple: config.override_triple.clone(),
+        cpu: config.cpu.clone(),
+        features: config.attributes.join(","),
+        cg_opt_level: config.codegen_opt_level,
+        reloc: config.reloc_model.map(|model| match model {
+            RelocModel::Static => engine::Reloc::Static,
+            RelocModel::Pic => engine::Reloc::Pic,
+            RelocModel::DynamicNoPic => engine::Reloc::DynamicNoPic,
+        }),
+        code_model: config.code_model.map(|model| match model {
+            CodeModel::Tiny => engine::CodeModel::Tiny,
+            CodeModel::Small => engine::CodeModel::Small,
+            CodeModel::Kernel => engine::CodeModel::Kernel,
+            CodeModel::Medium => engine::CodeModel::Medium,
+            CodeModel::Large => engine::CodeModel::Large,
+        }),
+        function_sections: config.function_sections.unwrap_or(false),
+        data_sections: config.data_sections.unwrap_or(false),
+        relax_elf_relocations: config.relax_elf_relocations,
+        asm_verbose: config.output == OutputKind::Assembly,
+        ..TargetConfig::default()
+    }
+}
+
+fn passes(config: &Config) -> PassOptions {
+    PassOptions {
+        debug_logging: config.debug_pass_manager,
+        ..PassOptions::at_level(config.opt_level)
     }
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::plan;
-use super::{Input, Outcome, Phase, Stats, compile, read, start_engine, steer};
+use super::{Input, Outcome, Phase, Stats, compile, find_engine, read, steer};
 use crate::bitcode::BitcodeFile;
 use crate::config::{Config, OutputKind};
 use crate::distributed::{
@@ -121,7 +121,9 @@ pub fn run(
     let mut engine = None;
     // What we do not know must be libLLVM's.
     if !config.llvm_options.is_empty() {
-        engine = Some(start_engine(&config, &producers)?);
+        let found = find_engine(&config, &producers)?;
+        found.get()?;
+        engine = Some(found);
         phase(&mut stats, Phase::StartEngine);
     }
     let mut target = job.files.clone();
@@ -196,11 +198,11 @@ pub fn run(
         let plan = plan::plan(&config, None, inputs, &files)?;
         let engine = match engine {
             Some(engine) => engine,
-            None => start_engine(&config, &producers)?,
+            None => find_engine(&config, &producers)?,
         };
         stats.engine(&engine);
         phase(&mut stats, Phase::StartEngine);
-        let (objects, said) = compile::compile(&config, &engine, inputs, &plan)?;
+        let (objects, said) = compile::compile(&config, &engine, None, inputs, &plan)?;
         stats.compiled(&objects);
         outputs = objects;
         diagnostics.extend(said);

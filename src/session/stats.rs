@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::plan::{Plan, UnitKind};
 use super::{Input, Output};
-use crate::engine::Engine;
+use crate::cache::{Level, Statistics};
+use crate::engine::LazyEngine;
 use crate::summary::ModuleSummaryIndex;
 use crate::thinlink::LinkPlan;
 
@@ -23,8 +24,10 @@ pub enum Phase {
     ThinLink,
     /// The files of a distributed build.
     WriteIndexes,
-    /// Finding libLLVM and starting the first worker.
+    /// Finding libLLVM, and in a distributed build starting the first worker.
     StartEngine,
+    /// Finding libLLVM; hashing all inputs and looking for their objects.
+    Cache,
     /// Surgery, optimization and code generation.
     Compile,
 }
@@ -37,6 +40,7 @@ impl Phase {
             Phase::ThinLink => "thin_link",
             Phase::WriteIndexes => "write_indexes",
             Phase::StartEngine => "start_engine",
+            Phase::Cache => "cache",
             Phase::Compile => "compile",
         }
     }
@@ -80,6 +84,8 @@ pub struct Stats {
     pub llvm_origin: String,
     /// What the thin link found, where it was made.
     pub thin_link: Option<ThinLinkStats>,
+    /// What the cache was good for, where there was one.
+    pub cache: Option<Statistics>,
     /// Bytes of all objects.
     pub object_bytes: u64,
     /// How many objects.
@@ -117,10 +123,13 @@ impl Stats {
         });
     }
 
-    pub(super) fn engine(&mut self, engine: &Engine) {
+    pub(super) fn engine(&mut self, engine: &LazyEngine) {
         let library = engine.library();
         self.llvm_path = library.path.display().to_string();
-        self.llvm_version = engine.llvm_version().to_owned();
+        self.llvm_version = match engine.started() {
+            Some(engine) => engine.llvm_version().to_owned(),
+            None => library.version.to_string(),
+        };
         self.llvm_origin = library.origin.to_string();
     }
 
@@ -175,6 +184,16 @@ impl Stats {
             field("dead_values", thin.values.saturating_sub(thin.live).to_string());
             field("summaries", thin.summaries.to_string());
             field("imports", thin.imports.to_string());
+        }
+        if let Some(cache) = &self.cache {
+            for (name, level) in
+                [("link", Level::Link), ("job", Level::Job), ("linked", Level::Linked)]
+            {
+                field(&format!("cache_hits_{name}"), cache.hits(level).to_string());
+                field(&format!("cache_misses_{name}"), cache.misses(level).to_string());
+            }
+            field("cache_stored", cache.stored.to_string());
+            field("cache_not_stored", cache.not_stored.to_string());
         }
         field("objects", self.objects.to_string());
         field("object_bytes", self.object_bytes.to_string());

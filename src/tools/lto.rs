@@ -11,14 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word};
-use super::lto2::other_option;
+use super::lto_thin::{self, CodeOptions};
 use crate::container::FileBytes;
-use crate::distributed::{PrefixReplace, Shards, inputs, write_atomically};
+use crate::distributed::{PrefixReplace, Shards, write_atomically};
 use crate::error::{Error, Result};
-use crate::ir::Guid;
+use crate::legacy::preserved;
 use crate::summary::{
     CombinedWriter, Format, GvFlags, ModuleSummaryIndex, Overrides, ReadOptions, Selection,
-    SummaryId, VariableFlags, WriteOptions, guid_of, read_and_combine, read_index,
+    SummaryId, VariableFlags, WriteOptions, read_and_combine, read_index,
 };
 use crate::symbols::InputFile;
 use crate::thinlink::{Behaviour, Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
@@ -44,6 +44,8 @@ enum Action {
     ThinLink,
     DistributedIndexes,
     EmitImports,
+    Codegen,
+    Run,
 }
 
 struct Job<'a> {
@@ -54,6 +56,7 @@ struct Job<'a> {
     exported: BTreeSet<Vec<u8>>,
     prefix: PrefixReplace,
     options: ThinLinkOptions,
+    code: CodeOptions,
 }
 
 impl Job<'_> {
@@ -63,13 +66,24 @@ impl Job<'_> {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let job = parse(arguments)?;
+    let mut job = parse(arguments)?;
+    if let Some(action @ (Action::Run | Action::Codegen)) = job.action {
+        let codegen_only = action == Action::Codegen;
+        return lto_thin::run(
+            &job.files,
+            job.output.as_ref(),
+            job.exported,
+            &job.code,
+            codegen_only,
+        );
+    }
+    job.code.thin_link(&mut job.options)?;
     match job.action {
         Some(action @ (Action::Combine | Action::ThinLink)) => thin_link(&job, action),
         Some(action) => backends(&job, action),
         None => Err(Error::unsupported(
-            "only the thin link is served: give \
-             -thinlto-action=thinlink|distributedindexes|emitimports",
+            "only ThinLTO is served: give \
+             -thinlto-action=thinlink|distributedindexes|emitimports|codegen|run",
         )),
     }
 }
@@ -83,6 +97,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         exported: BTreeSet::new(),
         prefix: PrefixReplace::default(),
         options: ThinLinkOptions::default(),
+        code: CodeOptions::default(),
     };
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
@@ -101,6 +116,8 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                     b"thinlink" => Action::ThinLink,
                     b"distributedindexes" => Action::DistributedIndexes,
                     b"emitimports" => Action::EmitImports,
+                    b"codegen" => Action::Codegen,
+                    b"run" => Action::Run,
                     other => {
                         return Err(Error::unsupported(format!(
                             "for the --thinlto-action option: '{}' is not served",
@@ -124,7 +141,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.options.behaviour = Behaviour::of_llvm(major);
             }
             b"O0" | b"O1" | b"O2" | b"O3" => {}
-            _ => other_option(&mut job.options, &name, value, &mut parser)?,
+            _ => job.code.take(&name, value, &mut parser)?,
         }
     }
     if job.files.is_empty() {
@@ -136,7 +153,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
     Ok(job)
 }
 
-fn path(word: &[u8]) -> &Path {
+pub(super) fn path(word: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(word))
 }
 
@@ -194,7 +211,7 @@ fn backend(
 ) -> Result<()> {
     let bytes = FileBytes::open(path(file))?;
     let input = InputFile::open(&bytes)?;
-    let preserved = preserved(&input, job);
+    let preserved = preserved(&input, &job.exported, &job.options.behaviour);
     let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &job.options)?;
     let shards = Shards::new(index, &plan);
     let module = index
@@ -230,16 +247,4 @@ fn keep(index: &mut ModuleSummaryIndex, plan: &LinkPlan) {
         index.set_variable_flags(id, variable_flags);
     }
     index.set_flags(plan.index_flags);
-}
-
-/// The symbols of the file to preserve: those asked for by the linker's name, and those used in
-/// ways that no reference shows (`computeGUIDPreservedSymbols`, `addUsedSymbolToPreservedGUID`).
-fn preserved(input: &InputFile<'_>, job: &Job<'_>) -> Vec<Guid> {
-    let is_used = |symbol: &_| inputs::is_used(input, symbol, &job.options.behaviour);
-    input
-        .symbols()
-        .filter(|symbol| job.exported.contains(symbol.name) || is_used(symbol))
-        .filter(|symbol| !symbol.ir_name.is_empty())
-        .map(|symbol| guid_of(symbol.ir_name.strip_prefix(b"\x01").unwrap_or(symbol.ir_name)))
-        .collect()
 }

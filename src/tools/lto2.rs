@@ -290,6 +290,10 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                     _ => return Err(Error::misuse("invalid -filetype")),
                 };
             }
+            b"cache-dir" => {
+                let value = parser.value(&name, value)?;
+                job.config.cache_directory = Some(OsStr::from_bytes(&value).into());
+            }
             b"debug-pass-manager" => job.config.debug_pass_manager = boolean(&name, value)?,
             // How LLVM keeps its memory.
             b"lto-keep-symbol-copies" => {}

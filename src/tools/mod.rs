@@ -7,4 +7,5 @@ pub mod command_line;
 pub mod explain;
 pub mod lto;
 pub mod lto2;
+mod lto_thin;
 mod saved_link;

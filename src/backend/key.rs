@@ -1,0 +1,109 @@
+//! The keys under which a job's object is kept.
+//!
+//! In: a [`Job`], [`Settings`], the engine's build. Out: [`Key`]s. Structs are taken apart field by
+//! field, so that a new one does not compile until somebody has decided whether it changes objects.
+
+use std::path::Path;
+
+use super::{Job, Part, Settings};
+use crate::cache::{Key, KeyBuilder};
+use crate::container::FileBytes;
+use crate::engine::{LazyEngine, PassOptions, TargetConfig};
+use crate::error::Result;
+
+/// Everything but the module: the engine's build, its options, how modules are compiled. Raised
+/// number: what this library does with the same fields has changed.
+///
+/// # Errors
+/// As [`LazyEngine::identity`].
+pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
+    let mut key = KeyBuilder::new("settings 1");
+    key.text("engine", &engine.identity()?);
+    key.texts("cl_opts", engine.cl_opts());
+    for option in engine.cl_opts() {
+        named_file(&mut key, option);
+    }
+    let Settings { target, pipeline, passes, codegen_only, output, keep_value_names } = settings;
+    target_key(&mut key, target);
+    key.text("pipeline", pipeline).flag("codegen_only", *codegen_only).debug("output", output);
+    key.flag("keep_value_names", *keep_value_names);
+    let PassOptions {
+        loop_vectorization,
+        slp_vectorization,
+        debug_logging: _, // prints
+        verify_each: _,   // fails or does nothing
+        merge_functions,
+    } = passes;
+    key.flag("loop_vectorization", *loop_vectorization)
+        .flag("slp_vectorization", *slp_vectorization)
+        .flag("merge_functions", *merge_functions);
+    Ok(key.finish())
+}
+
+fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
+    let TargetConfig {
+        triple,
+        default_triple,
+        cpu,
+        features,
+        cg_opt_level,
+        reloc,
+        code_model,
+        flags_steer_optimizer,
+        function_sections,
+        data_sections,
+        use_init_array,
+        emit_addrsig,
+        relax_elf_relocations,
+        asm_verbose,
+    } = target;
+    key.debug("triple", triple)
+        .debug("default_triple", default_triple)
+        .text("cpu", cpu)
+        .text("features", features)
+        .number("cg_opt_level", u64::from(*cg_opt_level))
+        .debug("reloc", reloc)
+        .debug("code_model", code_model)
+        .flag("flags_steer_optimizer", *flags_steer_optimizer)
+        .flag("function_sections", *function_sections)
+        .flag("data_sections", *data_sections)
+        .flag("use_init_array", *use_init_array)
+        .flag("emit_addrsig", *emit_addrsig)
+        .flag("relax_elf_relocations", *relax_elf_relocations)
+        .flag("asm_verbose", *asm_verbose);
+}
+
+/// An option of LLVM's may name a file (a profile, a list of functions): what is in it counts.
+fn named_file(key: &mut KeyBuilder, option: &str) {
+    let value = option.split_once('=').map_or(option, |(_, value)| value);
+    if !value.is_empty() && Path::new(value).is_file() {
+        match FileBytes::open(Path::new(value)) {
+            Ok(bytes) => key.bytes("file", &bytes),
+            Err(_) => key.text("file", "unreadable"),
+        };
+    }
+}
+
+impl Job {
+    /// The key of the job's object. `common` is [`common_key`].
+    pub fn key(&self, common: &Key) -> Key {
+        // Names of modules and files are for messages: no object has them.
+        let Job { identifier: _, place: _, destination, prepare, parts, finish } = self;
+        let mut key = KeyBuilder::new("job 1");
+        key.key("common", common);
+        key.bytes("destination", destination).debug("prepare", prepare);
+        key.number("parts", parts.len() as u64);
+        for Part { place: _, bitcode, after } in parts {
+            key.bytes("part", bitcode).debug("after", after);
+        }
+        key.debug("finish", finish);
+        key.finish()
+    }
+}
+
+/// The key of the object of a module as the optimizer gets it.
+pub fn linked_key(common: &Key, bitcode: &[u8]) -> Key {
+    let mut key = KeyBuilder::new("linked 1");
+    key.key("common", common).bytes("bitcode", bitcode);
+    key.finish()
+}

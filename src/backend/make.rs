@@ -1,0 +1,186 @@
+//! Objects of a link's modules: from the cache, or made.
+//!
+//! In: a [`Link`] and an engine that may not have started, and a [`Cache`] or none. Out: for one
+//! module after another its object. The order of asking is that of [`Level`]: with every step more
+//! is known and more has been paid for.
+
+use std::path::PathBuf;
+
+use super::{Job, Link, Settings, Stage, common_key, compile, linked_key};
+use crate::bitcode::{BitcodeFile, Extent, Module};
+use crate::cache::{Cache, Hit, Key, KeyBuilder, Level, Search, reads_other_files};
+use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease, Severity};
+use crate::error::Result;
+use crate::summary::ModuleId;
+
+/// Is called after each step with the module in the lease as it stands then; false ends the job.
+pub type Watch<'w> = dyn FnMut(Stage, &mut Lease) -> Result<bool> + 'w;
+
+/// What of a link's cache the backends use.
+pub struct Cached<'c> {
+    cache: &'c Cache,
+    /// Engine and settings.
+    common: Key,
+    /// Everything that the link is made from, where that was hashed.
+    link: Option<Key>,
+}
+
+impl<'c> Cached<'c> {
+    /// Over `cache`. `link` has every input of the link and all that the linker said, and names the
+    /// link's kind; what is said here of engine and settings need not be in it.
+    ///
+    /// # Errors
+    /// Where the engine's build cannot be told.
+    pub fn new(
+        cache: &'c Cache,
+        engine: &LazyEngine,
+        settings: &Settings,
+        link: Option<KeyBuilder>,
+    ) -> Result<Self> {
+        let common = common_key(engine, settings)?;
+        let link = link.map(|mut link| {
+            link.key("common", &common);
+            link.finish()
+        });
+        Ok(Cached { cache, common, link })
+    }
+
+    /// Asks for module `number` of the link by the key of the whole link.
+    pub fn whole_link(&self, number: usize) -> Option<Made> {
+        self.link_key(number)
+            .and_then(|key| self.cache.search().ask(Level::Link, key))
+            .map(Made::from)
+    }
+
+    fn link_key(&self, number: usize) -> Option<Key> {
+        let link = self.link?;
+        let mut key = KeyBuilder::new("link's module 1");
+        key.key("link", &link).number("module", number as u64);
+        Some(key.finish())
+    }
+}
+
+/// What a module came to.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The object, or what was asked for instead; none where the job was ended before.
+    pub object: Option<Bytes>,
+    /// Its file in the cache, where it has one.
+    pub entry: Option<PathBuf>,
+    /// What LLVM said.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The most memory that LLVM took, in bytes, where that is known.
+    pub peak_memory: Option<u64>,
+}
+
+impl From<Hit> for Made {
+    fn from(hit: Hit) -> Self {
+        Made { object: Some(hit.object.into()), entry: Some(hit.entry), ..Made::default() }
+    }
+}
+
+impl Link<'_, '_> {
+    /// The object of a module, which is number `number` of the link. `cached` is `None` for one
+    /// that shall not be looked for and not be kept.
+    ///
+    /// # Errors
+    /// Of reading bitcode, of the engine; and where the cache's directory cannot be made.
+    pub fn make(
+        &self,
+        id: ModuleId,
+        number: usize,
+        settings: &Settings,
+        engine: &LazyEngine,
+        cached: Option<&Cached<'_>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Made> {
+        let job = self.job(id)?;
+        let Some(cached) = cached else {
+            return job.run(settings, engine, watch);
+        };
+        let mut search = cached.cache.search();
+        if let Some(key) = cached.link_key(number)
+            && let Some(hit) = search.ask(Level::Link, key)
+        {
+            return Ok(hit.into());
+        }
+        if let Some(hit) = search.ask(Level::Job, job.key(&cached.common)) {
+            return Ok(hit.into());
+        }
+        if job.reads_other_files()? {
+            return job.run(settings, engine, watch);
+        }
+        let mut found = None;
+        let made = job.run(settings, engine, &mut |stage, lease| {
+            if !watch(stage, lease)? {
+                return Ok(false);
+            }
+            if stage == Stage::Import {
+                let key = linked_key(&cached.common, &lease.write_bitcode()?);
+                found = search.ask(Level::Linked, key);
+            }
+            Ok(found.is_none())
+        })?;
+        match found {
+            Some(hit) => Ok(Made { diagnostics: made.diagnostics, ..hit.into() }),
+            None => keep(&search, made),
+        }
+    }
+}
+
+fn keep(search: &Search<'_>, made: Made) -> Result<Made> {
+    let stored = match &made.object {
+        Some(object) => search.store(object)?,
+        None => None,
+    };
+    Ok(match stored {
+        // What is in the page cache need not be in memory a second time.
+        Some(hit) => {
+            Made { peak_memory: made.peak_memory, diagnostics: made.diagnostics, ..hit.into() }
+        }
+        None => made,
+    })
+}
+
+impl Job {
+    /// Makes the object, without a look at any cache.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn run(
+        &self,
+        settings: &Settings,
+        engine: &LazyEngine,
+        watch: &mut Watch<'_>,
+    ) -> Result<Made> {
+        let mut lease = engine.get()?.lease()?;
+        let object = compile(self, settings, &mut lease, watch);
+        let peak_memory = lease.peak_memory();
+        let mut diagnostics = lease.take_diagnostics();
+        // An error says it already.
+        diagnostics.retain(|said| object.is_ok() || said.severity != Severity::Error);
+        Ok(Made { object: object?, entry: None, diagnostics, peak_memory })
+    }
+
+    /// Whether the object may depend on files that inline assembly reads.
+    fn reads_other_files(&self) -> Result<bool> {
+        let bitcodes =
+            std::iter::once(&self.destination).chain(self.parts.iter().map(|p| &p.bitcode));
+        for bitcode in bitcodes {
+            for location in &BitcodeFile::read(bitcode)?.modules {
+                let module = Module::read(location, Extent::All)?;
+                let mut reads = reads_other_files(&module.asm);
+                if !reads {
+                    module.inline_asm(|text| {
+                        reads = reads_other_files(text);
+                        !reads
+                    })?;
+                }
+                if reads {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,176 @@
+//! `llvm-lto -thinlto-action=run` and `codegen`: ThinLTO to objects.
+//!
+//! In: files and the options of the command line. Out: an object beside each file, or in a folder.
+//! Source of words and behaviour: `ThinLTOProcessing` of llvm-lto.cpp.
+
+use std::path::PathBuf;
+
+use super::command_line::{Parser, Word, boolean};
+use super::lto::path;
+use crate::cache::Policy;
+use crate::container::FileBytes;
+use crate::distributed::{self, write_atomically};
+use crate::engine::options::Options;
+use crate::error::{Error, Result};
+use crate::legacy::{self, CacheSettings, Settings};
+use crate::schedule::Terminal;
+use crate::thinlink::ThinLinkOptions;
+
+/// What the command line says of code generation.
+#[derive(Default)]
+pub(super) struct CodeOptions {
+    settings: Settings,
+    cache_directory: Option<PathBuf>,
+    policy: Policy,
+    /// `-thinlto-module-id`.
+    pub(super) module_id: Option<Vec<u8>>,
+}
+
+impl CodeOptions {
+    /// Takes an option; what is not llvm-lto's own is the thin link's or LLVM's.
+    pub(super) fn take<'a>(
+        &mut self,
+        name: &[u8],
+        value: Option<Word<'a>>,
+        parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+    ) -> Result<()> {
+        let mut file = |value| parser.value(name, value).map(|value| path(&value).to_path_buf());
+        match name {
+            b"thinlto-cache-dir" => self.cache_directory = Some(file(value)?),
+            b"thinlto-save-temps" => self.settings.save_temps = Some(file(value)?),
+            b"thinlto-save-objects" => self.settings.objects_directory = Some(file(value)?),
+            b"thinlto-module-id" => {
+                self.module_id = Some(parser.value(name, value)?.into_owned());
+            }
+            b"thinlto-cache-pruning-interval" => {
+                let seconds: i32 = number(name, value, parser)?;
+                self.policy = self.policy.with_interval(seconds);
+            }
+            b"thinlto-cache-max-size-bytes" => {
+                self.policy = self.policy.with_size_bytes(number(name, value, parser)?);
+            }
+            b"thinlto-cache-max-size-files" => {
+                let files: i32 = number(name, value, parser)?;
+                // LLVM hands an int to an unsigned parameter.
+                self.policy = self.policy.with_size_files(files as u32);
+            }
+            b"thinlto-cache-entry-expiration" => {
+                self.policy = self.policy.with_expiration(number(name, value, parser)?);
+            }
+            b"debug-pass-manager" => self.settings.debug_pass_manager = boolean(name, value)?,
+            // Verification is no part of what comes out; the level is not the legacy driver's.
+            b"disable-verify" => {
+                boolean(name, value)?;
+            }
+            _ => {
+                let text = String::from_utf8_lossy(name).into_owned();
+                let value = match value {
+                    None if wants_value(&text) => Some(parser.value(name, None)?),
+                    value => value,
+                };
+                self.settings.options.push(match value {
+                    Some(value) => format!("-{text}={}", String::from_utf8_lossy(&value)),
+                    None => format!("-{text}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left over as options of the thin link alone.
+    ///
+    /// # Errors
+    /// Misuse, for an option that is none.
+    pub(super) fn thin_link(&self, options: &mut ThinLinkOptions) -> Result<()> {
+        for option in &self.settings.options {
+            let name = option.trim_start_matches('-');
+            if !distributed::take_option(options, name)? {
+                return Err(Error::misuse(format!("Unknown command line argument '{option}'")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wants_value(name: &str) -> bool {
+    distributed::wants_value(name)
+        || ["mcpu", "mattr", "relocation-model", "code-model", "mtriple", "march"].contains(&name)
+}
+
+fn number<'a, N: std::str::FromStr>(
+    name: &[u8],
+    value: Option<Word<'a>>,
+    parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+) -> Result<N> {
+    let value = parser.value(name, value)?;
+    let text = String::from_utf8_lossy(&value);
+    let wrong = |_| {
+        let name = String::from_utf8_lossy(name);
+        Error::misuse(format!("for the --{name} option: '{text}' value invalid for uint argument!"))
+    };
+    text.parse().map_err(wrong)
+}
+
+/// Links all files, or generates code for each.
+pub(super) fn run(
+    files: &[Word<'_>],
+    output: Option<&Word<'_>>,
+    exported: impl IntoIterator<Item = Vec<u8>>,
+    options: &CodeOptions,
+    codegen_only: bool,
+) -> Result<()> {
+    if output.is_some() && !codegen_only {
+        return Err(Error::misuse(
+            "Do not provide an output filename for ThinLTO  processing, the output files will be \
+             suffixed from the input ones.",
+        ));
+    }
+    if output.is_some() && files.len() != 1 {
+        return Err(Error::misuse(
+            "Can't handle a single output filename and multiple input files, do not provide an \
+             output filename and the output files will be suffixed from the input ones.",
+        ));
+    }
+    let relocation = Options::parse(&options.settings.options)?.relocation_model;
+    let settings = Settings {
+        preserved: exported.into_iter().collect(),
+        reloc: relocation,
+        codegen_only,
+        cache: options
+            .cache_directory
+            .clone()
+            .map(|directory| CacheSettings { directory, policy: options.policy }),
+        ..options.settings.clone()
+    };
+    let bytes: Vec<FileBytes> =
+        files.iter().map(|file| FileBytes::open(path(file))).collect::<Result<_>>()?;
+    let inputs: Vec<legacy::Input<'_>> = files
+        .iter()
+        .zip(&bytes)
+        .map(|(file, bytes)| legacy::Input {
+            identifier: String::from_utf8_lossy(file).into_owned(),
+            bytes,
+        })
+        .collect();
+    let outcome = legacy::run(&settings, &inputs, &Terminal::stderr())?;
+    for said in &outcome.diagnostics {
+        eprintln!("{}: {}", said.module, said.text);
+    }
+    for warning in &outcome.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for (file, object) in files.iter().zip(&outcome.objects) {
+        let target = match output {
+            Some(output) => output.to_vec(),
+            None => [file, &b".thinlto.o"[..]].concat(),
+        };
+        if target == b"-" {
+            use std::io::Write;
+            return std::io::stdout()
+                .write_all(object)
+                .map_err(|error| Error::io("cannot write to standard output", &error));
+        }
+        write_atomically(path(&target), object)?;
+    }
+    Ok(())
+}
