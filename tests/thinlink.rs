@@ -368,6 +368,72 @@ fn bad_input_is_named_and_leaves_no_index() {
     );
     let left: Vec<_> = std::fs::read_dir(folder.join("out")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
+    // A combined index is no module, of whichever LLVM.
+    let flags = ["-shared", "-o", "lib.so", "--thinlto-index-only", "x.o"];
+    for version in [19, 22] {
+        let clang = format!("clang-{version}");
+        succeed(clang, folder, &["-O2", "-fPIC", "-flto=thin", "-c", "x.c", "-o", "x.o"]);
+        succeed(format!("ld.lld-{version}"), folder, &flags);
+        std::fs::rename(folder.join("x.o.thinlto.bc"), folder.join("index.o")).unwrap();
+        fails(&["index.o"], &["index.o"]);
+        fails(&[&["x.o", "index.o"][..], &good].concat(), &["index.o"]);
+    }
+    // A call of a value that the module does not have.
+    let file = scratch.read("x.o");
+    let names_nothing = |file: &[u8]| {
+        let read = LTO::summary::read_index(file, b"x", &LTO::summary::ReadOptions::THIN_LINK);
+        read.is_err_and(|error| error.to_string().contains("has no GUID"))
+    };
+    let broken = (0..file.len() * 8).find_map(|bit| {
+        let mut broken = file.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        names_nothing(&broken).then_some(broken)
+    });
+    scratch.write("lacks.o", broken.expect("some bit is of a value's number"));
+    fails(&["lacks.o", "-r=lacks.o,main,plx", "-r=lacks.o,f,"], &["lacks.o", "has no GUID"]);
+}
+
+/// Modules of several LLVMs in one link, as builds have them in the days of an update.
+#[test]
+fn modules_of_two_llvms_make_indexes_for_either() {
+    let scratch = Scratch::new("thinlink-mixed");
+    let folder = scratch.path();
+    compile(&scratch, 22, &[]);
+    succeed("clang++-19", folder, &["-O2", "-fPIC", "-flto=thin", "-c", "b.cpp", "-o", "b.o"]);
+    resolutions(&scratch, 22, PROGRAM);
+    for version in [19, 22] {
+        let option = format!("-llvm-version={version}");
+        let link =
+            ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-distributed-indexes", &option];
+        succeed(ours("llvm-lto2"), folder, &link);
+        let dis = ["main.o.thinlto.bc", "-o", "-"];
+        let text = succeed(format!("llvm-dis-{version}"), folder, &dis);
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        assert!(text.contains("path: \"b.o\""), "something is imported from b.o: {text}");
+    }
+}
+
+/// A disk without room, played by a limit on the size of files.
+#[test]
+fn a_full_disk_leaves_no_half_files() {
+    let scratch = Scratch::new("thinlink-full");
+    compile(&scratch, 22, &[]);
+    resolutions(&scratch, 22, PROGRAM);
+    for name in scratch.files() {
+        if name.ends_with(".thinlto.bc") {
+            std::fs::remove_file(scratch.path().join(name)).unwrap();
+        }
+    }
+    let before = scratch.files();
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" run @out.resolution.txt -o lto \
+                  -thinlto-distributed-indexes -thinlto-emit-imports";
+    let mut command = Command::new("sh");
+    command.current_dir(scratch.path()).args(["-c", script]).arg(ours("llvm-lto2"));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("main.o") && text.contains("cannot write"), "{text}");
+    assert_eq!(scratch.files(), before);
 }
 
 /// LLVM walks a set of pointers here, so that the order of records is not always the same: entries

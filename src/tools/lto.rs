@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,7 +31,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     match Arguments::new(arguments.skip(1)).and_then(|arguments| run(&arguments)) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("{PROGRAM}: {error}");
+            // Nobody is left to tell where the standard error cannot be written.
+            let _ = writeln!(std::io::stderr(), "{PROGRAM}: {error}");
             1
         }
     }

@@ -41,7 +41,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     match done {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("{PROGRAM}: {error}");
+            // Nobody is left to tell where the standard error cannot be written.
+            let _ = writeln!(std::io::stderr(), "{PROGRAM}: {error}");
             1
         }
     }
