@@ -31,8 +31,10 @@ mod stats;
 use std::path::Path;
 use std::time::Instant;
 
+use self::compile::Compiled;
 use self::kept::Kept;
 pub use self::stats::{Phase, Stats};
+use crate::backend::Rounds;
 use crate::config::Config;
 use crate::distributed::{self, Shards, write_atomically};
 use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
@@ -117,7 +119,9 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
 
     let producers = producers(inputs, &files)?;
     let mut options = ThinLinkOptions::default();
-    let config = &steer(config, &mut options)?;
+    let mut config = steer(config, &mut options)?;
+    let rounds = Rounds::take(&mut config.llvm_options)?;
+    let config = &config;
     if files.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
     }
@@ -127,16 +131,19 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let settings = compile::settings(config);
     let kept = Kept::open(config)?;
     let cached = match &kept {
+        // Two rounds have a cache of their own.
+        Some(_) if rounds.is_some() => None,
         Some(kept) => Some(kept.cached(config, &options, &engine, &settings, inputs)?),
         None => None,
     };
     let unchanged = cached.as_ref().and_then(|c| kept::unchanged(config, c, inputs, &files));
     phase(&mut stats, Phase::Cache);
 
-    let (outputs, diagnostics) = match unchanged {
+    let Compiled { outputs, diagnostics, sizes } = match unchanged {
         Some(made) => {
             stats.thin_modules = inputs.len();
-            made
+            let (outputs, diagnostics) = made;
+            Compiled { outputs, diagnostics, sizes: Vec::new() }
         }
         None => {
             let plan = plan::plan(config, Some(&options), inputs, &files)?;
@@ -146,12 +153,13 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             }
             save_index(config, &plan)?;
             phase(&mut stats, Phase::Plan);
-            compile::compile(config, &engine, cached.as_ref(), inputs, &plan)?
+            compile::compile(config, &engine, cached.as_ref(), rounds.as_ref(), inputs, &plan)?
         }
     };
     stats.engine(&engine);
     stats.cache = kept.map(|kept| kept.close());
     stats.compiled(&outputs);
+    stats.two_rounds = sizes;
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
 }

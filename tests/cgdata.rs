@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use support::{Scratch, checked};
+use support::{Scratch, checked, folder_in, sources};
 
 use LTO::cgdata::{CgdataFile, FinalizeOptions, Merger, extract};
 
@@ -46,26 +46,6 @@ fn same_words(folder: &Path, args: &[&str]) -> i32 {
     assert_eq!(String::from_utf8_lossy(&ours.stdout), String::from_utf8_lossy(&theirs.stdout));
     assert_eq!(ours.status.code(), theirs.status.code(), "{args:?}");
     ours.status.code().unwrap()
-}
-
-/// The sources that scripts/build-inputs.sh unpacks.
-fn sources() -> PathBuf {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let build = std::env::var_os("LTO_BUILD_DIR").map_or(top.join("build"), PathBuf::from);
-    if !build.join("sources/.stamp").exists() {
-        let mut script = Command::new(top.join("scripts/build-inputs.sh"));
-        script.arg("22");
-        checked(script);
-    }
-    build.join("sources")
-}
-
-/// The folder of a crate, whatever its version.
-fn folder_in(folder: &Path, prefix: &str) -> PathBuf {
-    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    let mut found = entries
-        .filter(|p| p.is_dir() && p.file_name().unwrap().to_string_lossy().starts_with(prefix));
-    found.next().unwrap_or_else(|| panic!("{prefix} in {}", folder.display()))
 }
 
 /// Objects of lua and zstd with codegen data, compiled -Oz: `{elf,macho}-{lua,zstd}/*.o`.

@@ -163,7 +163,7 @@ impl Job {
     }
 
     /// Whether the object may depend on files that inline assembly reads.
-    fn reads_other_files(&self) -> Result<bool> {
+    pub(super) fn reads_other_files(&self) -> Result<bool> {
         let bitcodes =
             std::iter::once(&self.destination).chain(self.parts.iter().map(|p| &p.bitcode));
         for bitcode in bitcodes {

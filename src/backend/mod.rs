@@ -9,6 +9,8 @@
 //! job         the module after surgery, the slices that it imports, and
 //!             what is left to do in LLVM
 //! compile     job -> load, link the slices, optimize, generate code      engine
+//! make        the same, or the object from the cache                     cache
+//! rounds      code generated twice, for outlining across modules         cgdata
 //! ```
 //!
 //! This is LLVM's `lto::thinBackend`, and with other [`Phases`] its
@@ -19,9 +21,11 @@ mod job;
 mod key;
 mod link;
 mod make;
+mod rounds;
 
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};
 pub use key::{common_key, linked_key};
 pub use link::{Link, Phases, Source, position_independent};
 pub use make::{Cached, Made, Watch};
+pub use rounds::{First, RoundSizes, Rounds, Second, TwoRounds};

@@ -3,6 +3,7 @@
 //!
 //! In: as for [`Engine::start`]. Out: which libLLVM it will be, at once, and the engine on demand.
 
+use super::worker::worker_program;
 use super::{Engine, EngineConfig, Library, LibraryInfo, Producer, identity};
 use crate::error::Result;
 use once_cell::sync::OnceCell;
@@ -54,5 +55,35 @@ impl LazyEngine {
     /// The engine, if it was started.
     pub fn started(&self) -> Option<&Engine> {
         self.engine.get()
+    }
+
+    /// Whether LLVM runs in processes of its own.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], for a worker program that was named and is not there.
+    pub fn has_workers(&self) -> Result<bool> {
+        Ok(!self.config.in_process && worker_program(&self.config)?.is_some())
+    }
+
+    /// Another engine with the same library, and these options for LLVM as well.
+    ///
+    /// # Errors
+    /// As [`LazyEngine::new`].
+    pub fn with_options(&self, options: &[String]) -> Result<LazyEngine> {
+        let mut config = self.config.clone();
+        config.cl_opts.extend_from_slice(options);
+        LazyEngine::new(config, self.producers.clone())
+    }
+
+    /// Another engine with the same library, and one option in place of another.
+    ///
+    /// # Errors
+    /// As [`LazyEngine::new`].
+    pub fn with_other_options(&self, old: &str, new: &str) -> Result<LazyEngine> {
+        let mut config = self.config.clone();
+        for option in config.cl_opts.iter_mut().filter(|option| *option == old) {
+            new.clone_into(option);
+        }
+        LazyEngine::new(config, self.producers.clone())
     }
 }

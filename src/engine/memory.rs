@@ -26,6 +26,7 @@ use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 
 const MAGIC: [u8; 4] = *b"LTOw";
@@ -111,6 +112,41 @@ pub(super) fn memfd(name: &std::ffi::CStr, flags: libc::c_uint) -> Result<File> 
     }
     // SAFETY: `fd` was just returned to us and belongs to no one else.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Bytes under the name of a file that nobody else sees and that nothing is left of: other processes
+/// of this user open it while this value lives.
+pub struct NamedBytes(File);
+
+impl NamedBytes {
+    /// A copy of `bytes`. `name` is for people.
+    ///
+    /// # Errors
+    /// Io, where there is no memory for it.
+    pub fn new(name: &std::ffi::CStr, bytes: &[u8]) -> Result<Self> {
+        let mut file = memfd(name, 0)?;
+        file.write_all(bytes).map_err(|e| Error::io("writing to shared memory", &e))?;
+        Ok(NamedBytes(file))
+    }
+
+    /// The name.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
+impl Bytes {
+    /// The same bytes in a file without a name, in the folder for temporary files: they take
+    /// memory only while they are read.
+    ///
+    /// # Errors
+    /// Io, where it cannot be written.
+    pub fn spilled(self) -> Result<Bytes> {
+        let failed = |error| Error::io("writing a temporary file", &error);
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        file.write_all(&self).map_err(failed)?;
+        FileBytes::from_fd(file.as_raw_fd(), 0, None).map(Bytes::from)
+    }
 }
 
 /// Bytes in a sealed memfd, ready to be sent.

@@ -6,9 +6,13 @@
 
 use std::fs;
 
+use parking_lot::Mutex;
+
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
-use crate::backend::{self, Cached, Link, Made, Phases, Settings};
+use crate::backend::{
+    self, Cached, First, Link, Made, Phases, RoundSizes, Rounds, Second, Settings, TwoRounds,
+};
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
@@ -22,13 +26,25 @@ use crate::surgery::{self, Edits};
 /// LLVM's name of the merged module.
 const MERGED: &str = "ld-temp.o";
 
+/// What came out of all units.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    /// By rising task.
+    pub outputs: Vec<Output>,
+    /// In the order of the units.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Where code was generated in two rounds, by module.
+    pub sizes: Vec<RoundSizes>,
+}
+
 pub(super) fn compile(
     config: &Config,
     engine: &LazyEngine,
     cached: Option<&Cached<'_>>,
+    rounds: Option<&Rounds>,
     inputs: &[Input<'_>],
     plan: &Plan<'_>,
-) -> Result<(Vec<Output>, Vec<Diagnostic>)> {
+) -> Result<Compiled> {
     let units = &plan.units;
     let link = plan.thin.as_ref().map(|thin| {
         let reloc = config.reloc_model;
@@ -39,12 +55,38 @@ pub(super) fn compile(
     let jobs: Vec<Job> =
         units.iter().map(|u| Job { name: name(u, inputs), size: size(u, inputs) }).collect();
     let schedule = Schedule { workers: config.jobs.unwrap_or(0), max_memory: config.max_memory };
-    let made = schedule.run(&jobs, &Terminal::stderr(), |number| {
+    let unit = |number: usize| {
         let unit = units.get(number).ok_or_else(|| Error::engine("a job without a unit"))?;
-        let made = Unit { config, inputs, unit, link, settings, cached }.make(engine)?;
-        let peak_memory = made.peak_memory;
-        Ok(Done { result: made, peak_memory })
-    })?;
+        Ok(Unit { config, inputs, unit, link, settings, cached })
+    };
+    let mut sizes = Vec::new();
+    let made = match rounds {
+        None => {
+            schedule.run(&jobs, &Terminal::stderr(), |number| done(unit(number)?.make(engine)?))?
+        }
+        Some(rounds) => {
+            let rounds = TwoRounds::new(rounds, engine, settings, config.max_memory)?;
+            let mut firsts = schedule.run(&jobs, &Terminal::stderr(), |number| {
+                let first = unit(number)?.first(&rounds)?;
+                let peak_memory = first.made.peak_memory;
+                Ok(Done { result: first, peak_memory })
+            })?;
+            let second = rounds.second(&mut firsts)?;
+            let firsts: Vec<Mutex<First>> = firsts.into_iter().map(Mutex::new).collect();
+            let round = |number: usize| {
+                let first = firsts.get(number).map(|first| std::mem::take(&mut *first.lock()));
+                unit(number)?.second(first.unwrap_or_default(), &second, engine)
+            };
+            let made = schedule.run(&jobs, &Terminal::stderr(), |number| {
+                let (made, sizes) = round(number)?;
+                let peak_memory = made.peak_memory;
+                Ok(Done { result: (made, sizes), peak_memory })
+            })?;
+            let (made, of_units): (Vec<Made>, Vec<Option<RoundSizes>>) = made.into_iter().unzip();
+            sizes.extend(of_units.into_iter().flatten());
+            made
+        }
+    };
     let mut outputs = Vec::new();
     let mut diagnostics = Vec::new();
     for (unit, made) in units.iter().zip(made) {
@@ -55,7 +97,12 @@ pub(super) fn compile(
             bytes,
         }));
     }
-    Ok((outputs, diagnostics))
+    Ok(Compiled { outputs, diagnostics, sizes })
+}
+
+fn done(made: Made) -> Result<Done<Made>> {
+    let peak_memory = made.peak_memory;
+    Ok(Done { result: made, peak_memory })
 }
 
 /// How modules with a summary are compiled.
@@ -133,7 +180,7 @@ impl From<backend::Stage> for Stage {
     }
 }
 
-impl Unit<'_, '_> {
+impl<'c, 'a> Unit<'c, 'a> {
     fn make(&self, engine: &LazyEngine) -> Result<Made> {
         if let UnitKind::Thin { module, .. } = self.unit.kind {
             return self.thin(module, engine);
@@ -205,10 +252,7 @@ impl Unit<'_, '_> {
     }
 
     fn thin(&self, id: ModuleId, engine: &LazyEngine) -> Result<Made> {
-        let link = self.link.ok_or_else(|| Error::engine("a ThinLTO module without a link"))?;
-        if self.config.save_temps.is_some() {
-            self.save_early(link, id, &mut engine.get()?.lease()?)?;
-        }
+        let link = self.early(id, engine)?;
         // As in LLVM, where a module without a hash cannot be told from another.
         let has_hash = link.index.module(id).is_some_and(|m| m.hash != ModuleHash::default());
         let cached = self.cached.filter(|_| has_hash);
@@ -218,6 +262,40 @@ impl Unit<'_, '_> {
             self.save(lease, stage.into())?;
             Ok(true)
         })
+    }
+
+    /// The first round of a module with a summary. Regular LTO has one round alone.
+    fn first(&self, rounds: &TwoRounds) -> Result<First> {
+        let UnitKind::Thin { module, .. } = self.unit.kind else { return Ok(First::default()) };
+        let job = self.early(module, rounds.engine())?.job(module)?;
+        rounds.first(job, self.settings, &mut |stage, lease| {
+            self.save(lease, stage.into())?;
+            Ok(true)
+        })
+    }
+
+    fn second(
+        &self,
+        first: First,
+        second: &Second<'_>,
+        engine: &LazyEngine,
+    ) -> Result<(Made, Option<RoundSizes>)> {
+        match self.unit.kind {
+            UnitKind::Regular { .. } => Ok((self.make(engine)?, None)),
+            UnitKind::Thin { .. } => second.make(first, self.settings, &mut |stage, lease| {
+                self.save(lease, stage.into())?;
+                Ok(true)
+            }),
+        }
+    }
+
+    /// The link, with the stages saved that come before any that an object is made from.
+    fn early(&self, id: ModuleId, engine: &LazyEngine) -> Result<&'c Link<'c, 'a>> {
+        let link = self.link.ok_or_else(|| Error::engine("a ThinLTO module without a link"))?;
+        if self.config.save_temps.is_some() {
+            self.save_early(link, id, &mut engine.get()?.lease()?)?;
+        }
+        Ok(link)
     }
 
     /// Saves the stages before any that an object is made from.

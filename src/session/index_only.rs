@@ -202,10 +202,10 @@ pub fn run(
         };
         stats.engine(&engine);
         phase(&mut stats, Phase::StartEngine);
-        let (objects, said) = compile::compile(&config, &engine, None, inputs, &plan)?;
-        stats.compiled(&objects);
-        outputs = objects;
-        diagnostics.extend(said);
+        let compiled = compile::compile(&config, &engine, None, None, inputs, &plan)?;
+        stats.compiled(&compiled.outputs);
+        outputs = compiled.outputs;
+        diagnostics.extend(compiled.diagnostics);
         phase(&mut stats, Phase::Compile);
     }
     Ok(Outcome { outputs, diagnostics, stats })

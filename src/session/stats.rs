@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::plan::{Plan, UnitKind};
 use super::{Input, Output};
+use crate::backend::RoundSizes;
 use crate::cache::{Level, Statistics};
 use crate::engine::LazyEngine;
 use crate::summary::ModuleSummaryIndex;
@@ -86,6 +87,8 @@ pub struct Stats {
     pub thin_link: Option<ThinLinkStats>,
     /// What the cache was good for, where there was one.
     pub cache: Option<Statistics>,
+    /// Where code was generated in two rounds, what they came to, by module.
+    pub two_rounds: Vec<RoundSizes>,
     /// Bytes of all objects.
     pub object_bytes: u64,
     /// How many objects.
@@ -197,6 +200,9 @@ impl Stats {
         }
         field("objects", self.objects.to_string());
         field("object_bytes", self.object_bytes.to_string());
+        if !self.two_rounds.is_empty() {
+            field("two_rounds", rounds(&self.two_rounds));
+        }
         let phases: Vec<_> = self
             .phases
             .iter()
@@ -205,6 +211,27 @@ impl Stats {
         let _ = write!(json, "  \"seconds\": {{{}}}\n}}\n", phases.join(", "));
         json
     }
+}
+
+/// Sizes of two rounds, of all modules and of each.
+fn rounds(modules: &[RoundSizes]) -> String {
+    let sizes = |s: &RoundSizes| {
+        format!(
+            "\"first_code_bytes\": {}, \"second_code_bytes\": {}, \"outlined_functions\": {}, \
+             \"merged_functions\": {}",
+            s.first_code, s.second_code, s.outlined_functions, s.merged_functions
+        )
+    };
+    let mut all = RoundSizes::default();
+    let mut list = Vec::new();
+    for module in modules {
+        all.first_code += module.first_code;
+        all.second_code += module.second_code;
+        all.outlined_functions += module.outlined_functions;
+        all.merged_functions += module.merged_functions;
+        list.push(format!("{{\"module\": {}, {}}}", quote(&module.module), sizes(module)));
+    }
+    format!("{{{}, \"modules\": [{}]}}", sizes(&all), list.join(", "))
 }
 
 /// A JSON string.

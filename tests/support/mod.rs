@@ -150,3 +150,23 @@ pub fn checked(mut command: Command) -> String {
 fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()))
 }
+
+/// The sources that scripts/build-inputs.sh unpacks.
+pub fn sources() -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let build = std::env::var_os("LTO_BUILD_DIR").map_or(top.join("build"), PathBuf::from);
+    if !build.join("sources/.stamp").exists() {
+        let mut script = Command::new(top.join("scripts/build-inputs.sh"));
+        script.arg("22");
+        checked(script);
+    }
+    build.join("sources")
+}
+
+/// The folder of a crate, whatever its version.
+pub fn folder_in(folder: &Path, prefix: &str) -> PathBuf {
+    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let mut found = entries
+        .filter(|p| p.is_dir() && p.file_name().unwrap().to_string_lossy().starts_with(prefix));
+    found.next().unwrap_or_else(|| panic!("{prefix} in {}", folder.display()))
+}

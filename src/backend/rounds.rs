@@ -1,0 +1,378 @@
+//! Code generated twice, so that outlining and function merging see across modules.
+//!
+//! In: the jobs of a link. Out: their objects, of the second round. It must not know which driver
+//! asks, nor what a cache does with its files.
+//!
+//! ```text
+//! first    optimize, keep the bitcode, generate code with -codegen-data-generate into scratch,
+//!          and take the codegen data out of the object
+//! merge    over all modules, in their order                                   cgdata
+//! second   generate code again, from the kept bitcode, with the merged data
+//! ```
+//!
+//! This is LLVM's `-codegen-data-thinlto-two-rounds` (LTO.cpp, CodeGenData.cpp). LLVM publishes the
+//! merged data within the process; its C API has no way to, but every code generation can read a
+//! file (`-codegen-data-use-path`), once in the life of a process. So each round has an engine of
+//! its own, with workers that have generated nothing before.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
+
+use super::make::Watch;
+use super::{Job, Made, Settings, Stage, common_key};
+use crate::cache::{Cache, Key, KeyBuilder};
+use crate::cgdata::{FinalizeOptions, Merger, ObjectData, extract};
+use crate::config::OutputKind;
+use crate::engine::{Bytes, LazyEngine, NamedBytes};
+use crate::error::{Error, Result};
+
+/// The first LLVM whose code generation knows codegen data.
+const FIRST_LLVM: u32 = 20;
+/// The first LLVM whose library keeps the order of uses in bitcode when an option says so; before,
+/// only its programs could. Without it some instructions come in another order than LLVM's own.
+const FIRST_WITH_ORDER: u32 = 22;
+const GENERATE: &str = "-codegen-data-generate";
+/// How much kept bitcode may be in memory where the user sets no bound, in bytes.
+const MEMORY: u64 = 2 << 30;
+
+/// That two rounds are wanted, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rounds {
+    /// `-thinlto-two-rounds-cache-path`: where objects and bitcode of the first round are kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl Rounds {
+    /// Takes LLVM's options for two rounds out of a list of options.
+    ///
+    /// # Errors
+    /// Misuse, for a value that is none.
+    pub fn take(options: &mut Vec<String>) -> Result<Option<Rounds>> {
+        let (mut wanted, mut rounds) = (false, Rounds::default());
+        let mut bad = None;
+        options.retain(|option| {
+            let name = option.trim_start_matches('-');
+            let (name, value) = match name.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (name, None),
+            };
+            match (name, value) {
+                ("codegen-data-thinlto-two-rounds", None | Some("" | "1" | "true")) => {
+                    wanted = true;
+                }
+                ("codegen-data-thinlto-two-rounds", Some("0" | "false")) => wanted = false,
+                ("codegen-data-thinlto-two-rounds", Some(_)) => bad = Some(option.clone()),
+                ("thinlto-two-rounds-cache-path", None) => bad = Some(option.clone()),
+                ("thinlto-two-rounds-cache-path", Some(path)) => {
+                    rounds.cache = (!path.is_empty()).then(|| PathBuf::from(path));
+                }
+                _ => return true,
+            }
+            false
+        });
+        match bad {
+            Some(option) => Err(Error::misuse(format!("'{option}': not a value of the option"))),
+            None => Ok(wanted.then_some(rounds)),
+        }
+    }
+}
+
+/// The first round, and what is needed for the second.
+pub struct TwoRounds {
+    engine: LazyEngine,
+    cache: Option<Cache>,
+    /// Engine and settings without codegen data; see [`common_key`].
+    common: Key,
+    in_memory: AtomicU64,
+    memory: u64,
+}
+
+/// What the first round left of a module.
+#[derive(Debug, Default)]
+pub struct First {
+    /// LLVM's name for the module.
+    identifier: String,
+    /// Optimized; `None` where the job was ended before.
+    bitcode: Option<Bytes>,
+    data: Option<ObjectData>,
+    /// Bytes of code in the object.
+    code: u64,
+    /// What LLVM said, and the most memory that it took.
+    pub made: Made,
+}
+
+/// The second round.
+pub struct Second<'r> {
+    rounds: &'r TwoRounds,
+    engine: LazyEngine,
+    /// The merged data, under the name that the engine's options have.
+    _data: NamedBytes,
+    digest: Key,
+}
+
+/// What two rounds came to, for one module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoundSizes {
+    /// LLVM's name for the module.
+    pub module: String,
+    /// Bytes of code after the first round, which outlines and merges within the module.
+    pub first_code: u64,
+    /// Bytes of code after the second.
+    pub second_code: u64,
+    /// Functions that the second round outlined into (`OUTLINED_FUNCTION_0`).
+    pub outlined_functions: u64,
+    /// Functions that the second round made for several others (`f.Tgm`).
+    pub merged_functions: u64,
+}
+
+impl TwoRounds {
+    /// Prepares. `settings` are those of the link, `engine` the one it would use without.
+    ///
+    /// # Errors
+    /// Unsupported, where the LLVM is older than 20 or runs within this process; where the engine's
+    /// build cannot be told.
+    pub fn new(
+        rounds: &Rounds,
+        engine: &LazyEngine,
+        settings: &Settings,
+        max_memory: Option<u64>,
+    ) -> Result<Self> {
+        let version = engine.library().version;
+        if version.major < FIRST_LLVM {
+            return Err(Error::unsupported(format!(
+                "-codegen-data-thinlto-two-rounds needs LLVM {FIRST_LLVM} or newer; this is {version}"
+            )));
+        }
+        if !engine.has_workers()? {
+            return Err(Error::unsupported(
+                "-codegen-data-thinlto-two-rounds needs the lto-worker program: LLVM reads codegen \
+                 data once in a process",
+            ));
+        }
+        Ok(TwoRounds {
+            common: common_key(engine, settings)?,
+            engine: engine.with_options(&first_options(version.major))?,
+            cache: rounds.cache.as_deref().map(Cache::new),
+            in_memory: AtomicU64::new(0),
+            memory: max_memory.unwrap_or(MEMORY),
+        })
+    }
+
+    /// The engine of the first round.
+    pub fn engine(&self) -> &LazyEngine {
+        &self.engine
+    }
+
+    /// The first round of a module.
+    ///
+    /// # Errors
+    /// The engine's; malformed codegen data, naming the module.
+    pub fn first(&self, mut job: Job, settings: &Settings, watch: &mut Watch<'_>) -> Result<First> {
+        // Codegen data has names of modules; they are LLVM's.
+        job.place.clone_from(&job.identifier);
+        let kept = match &self.cache {
+            Some(cache) if !job.reads_other_files()? => Some((cache, self.first_keys(&job))),
+            _ => None,
+        };
+        if let Some((cache, (object, bitcode))) = &kept
+            // One without the other is nothing: they must be of one compilation.
+            && let (Some(object), Some(bitcode)) = (cache.lookup(object), cache.lookup(bitcode))
+        {
+            let object = Bytes::from(object.object);
+            return self.taken(job.identifier, &object, bitcode.object.into(), Made::default());
+        }
+        let settings = Settings { output: OutputKind::Objects, ..settings.clone() };
+        let mut bitcode = None;
+        let mut made = job.run(&settings, &self.engine, &mut |stage, lease| {
+            if stage == Stage::PreCodegen {
+                bitcode = Some(lease.write_bitcode()?);
+                return Ok(true);
+            }
+            watch(stage, lease)
+        })?;
+        let (Some(object), Some(bitcode)) = (made.object.take(), bitcode) else {
+            return Ok(First { identifier: job.identifier, made, ..First::default() });
+        };
+        if let Some((cache, (object_key, bitcode_key))) = &kept {
+            cache.store(object_key, &object)?;
+            cache.store(bitcode_key, &bitcode)?;
+        }
+        let bitcode = self.keep(bitcode)?;
+        self.taken(job.identifier, &object, bitcode, made)
+    }
+
+    /// Keys of the first round's object and bitcode.
+    fn first_keys(&self, job: &Job) -> (Key, Key) {
+        let hashed = job.key(&self.common);
+        let key = |kind| {
+            let mut key = KeyBuilder::new(kind);
+            // Names of modules are in the data.
+            key.key("job", &hashed).text("identifier", &job.identifier);
+            key.finish()
+        };
+        (key("first round's object 1"), key("first round's bitcode 1"))
+    }
+
+    fn taken(
+        &self,
+        identifier: String,
+        object: &[u8],
+        bitcode: Bytes,
+        made: Made,
+    ) -> Result<First> {
+        let data = extract(object).map_err(|e| e.in_file(&identifier))?;
+        let code = code_size(object);
+        Ok(First { identifier, bitcode: Some(bitcode), data, code, made })
+    }
+
+    /// Bitcode goes to a file where too much of it is in memory.
+    fn keep(&self, bitcode: Bytes) -> Result<Bytes> {
+        let size = bitcode.len() as u64;
+        let before = self.in_memory.fetch_add(size, Ordering::Relaxed);
+        if before.saturating_add(size) <= self.memory {
+            return Ok(bitcode);
+        }
+        self.in_memory.fetch_sub(size, Ordering::Relaxed);
+        bitcode.spilled()
+    }
+
+    /// Merges the codegen data of all modules, in their order, which decides nothing but the order
+    /// of names.
+    ///
+    /// # Errors
+    /// As [`Merger::add`]; where a file cannot be made.
+    pub fn second(&self, firsts: &mut [First]) -> Result<Second<'_>> {
+        let mut merger = Merger::new();
+        for first in firsts {
+            if let Some(data) = first.data.take() {
+                merger.add(data).map_err(|e| e.in_file(&first.identifier))?;
+            }
+        }
+        let merged = merger.finish(&FinalizeOptions::default())?;
+        let nothing = merged.tree.is_none() && merged.map.is_none();
+        let bytes = crate::cgdata::indexed::write(&merged, crate::cgdata::NEWEST_VERSION)?;
+        let data = NamedBytes::new(c"codegen-data", &bytes)?;
+        // Where there is nothing to use, LLVM goes on to generate.
+        let option = match nothing {
+            true => GENERATE.to_owned(),
+            false => format!("-codegen-data-use-path={}", data.path().display()),
+        };
+        let mut digest = KeyBuilder::new("codegen data");
+        digest.bytes("file", &bytes);
+        Ok(Second {
+            rounds: self,
+            engine: self.engine.with_other_options(GENERATE, &option)?,
+            _data: data,
+            digest: digest.finish(),
+        })
+    }
+}
+
+impl Second<'_> {
+    /// The second round of a module; by its size and that of the first.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn make(
+        &self,
+        first: First,
+        settings: &Settings,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Made, Option<RoundSizes>)> {
+        let First { identifier, bitcode, code, made, .. } = first;
+        let Some(bitcode) = bitcode else { return Ok((made, None)) };
+        let mut key = KeyBuilder::new("second round's object 1");
+        key.key("common", &self.rounds.common).key("codegen data", &self.digest);
+        key.bytes("bitcode", &bitcode);
+        let key = key.finish();
+        let found = self.rounds.cache.as_ref().and_then(|cache| cache.lookup(&key));
+        let mut second = match found {
+            Some(hit) => Made::from(hit),
+            None => {
+                let job = Job {
+                    identifier: identifier.clone(),
+                    place: identifier.clone(),
+                    destination: bitcode.to_vec(),
+                    ..Job::default()
+                };
+                let settings = Settings { codegen_only: true, ..settings.clone() };
+                let made = job.run(&settings, &self.engine, watch)?;
+                if let (Some(cache), Some(object)) = (&self.rounds.cache, &made.object) {
+                    cache.store(&key, object)?;
+                }
+                made
+            }
+        };
+        let mut diagnostics = made.diagnostics;
+        diagnostics.append(&mut second.diagnostics);
+        second.diagnostics = diagnostics;
+        let sizes = second.object.as_deref().map(|object| {
+            let mut sizes = RoundSizes {
+                module: identifier,
+                first_code: code,
+                second_code: code_size(object),
+                ..RoundSizes::default()
+            };
+            count_functions(object, &mut sizes);
+            sizes
+        });
+        Ok((second, sizes))
+    }
+}
+
+/// The options of the first round.
+fn first_options(llvm: u32) -> Vec<String> {
+    let mut options = vec![GENERATE.to_owned()];
+    if llvm >= FIRST_WITH_ORDER {
+        // The second round is to see users of values in the order in which the first saw them.
+        options.push("-preserve-bc-uselistorder".to_owned());
+    }
+    options
+}
+
+/// Bytes of all sections with code; 0 where it is no object.
+fn code_size(object: &[u8]) -> u64 {
+    let Ok(file) = object::File::parse(object) else { return 0 };
+    file.sections().filter(|s| s.kind() == SectionKind::Text).map(|s| s.size()).sum()
+}
+
+/// What code generation made beside the module's own functions, by LLVM's names for it.
+fn count_functions(object: &[u8], sizes: &mut RoundSizes) {
+    let Ok(file) = object::File::parse(object) else { return };
+    for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
+        let Ok(name) = symbol.name_bytes() else { continue };
+        let plain = name.strip_prefix(b"_").unwrap_or(name);
+        if plain.starts_with(b"OUTLINED_FUNCTION_") {
+            sizes.outlined_functions += 1;
+        } else if plain.ends_with(b".Tgm") {
+            sizes.merged_functions += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(options: &[&str]) -> (Result<Option<Rounds>>, Vec<String>) {
+        let mut options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
+        (Rounds::take(&mut options), options)
+    }
+
+    #[test]
+    fn llvms_options_are_taken_out() {
+        let (rounds, rest) = take(&[
+            "-enable-machine-outliner",
+            "--codegen-data-thinlto-two-rounds",
+            "-thinlto-two-rounds-cache-path=/c",
+        ]);
+        assert_eq!(rounds.unwrap(), Some(Rounds { cache: Some("/c".into()) }));
+        assert_eq!(rest, ["-enable-machine-outliner"]);
+        assert_eq!(take(&["-codegen-data-thinlto-two-rounds=false"]).0.unwrap(), None);
+        assert_eq!(take(&["-codegen-data-generate"]).0.unwrap(), None);
+        assert!(take(&["-codegen-data-thinlto-two-rounds=perhaps"]).0.is_err());
+        assert!(take(&["-thinlto-two-rounds-cache-path"]).0.is_err());
+    }
+}

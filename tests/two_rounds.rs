@@ -1,0 +1,189 @@
+//! Two rounds of code generation beside LLVM's own: `llvm-lto2 run -codegen-data-thinlto-two-rounds`
+//! of LLVM 22, object by object.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use rayon::prelude::*;
+use support::{Scratch, checked, folder_in, llvm, sources};
+
+const OURS: &str = env!("CARGO_BIN_EXE_llvm-lto2");
+const ROUNDS: &str = "-codegen-data-thinlto-two-rounds";
+
+/// Links by both; every object must be the same. Gives how many there are.
+fn same_objects(s: &Scratch, args: &str) -> usize {
+    s.run("llvm-lto2-22", &format!("run {args} -o theirs"));
+    ours(s, args);
+    let objects: Vec<String> = s.files().into_iter().filter(|f| f.starts_with("theirs.")).collect();
+    for theirs in &objects {
+        let ours = theirs.replace("theirs", "ours");
+        assert!(s.read(&ours) == s.read(theirs), "{ours} differs: {args}");
+    }
+    objects.len()
+}
+
+fn ours(s: &Scratch, args: &str) {
+    let mut command = s.command(OURS, &format!("run {args} -o ours"));
+    command.env("LTO_LLVM", llvm(22));
+    checked(command);
+}
+
+/// What goes wrong is said, and no object is left.
+fn fails(s: &Scratch, args: &str, environment: &[(&str, &Path)]) -> String {
+    let mut command = s.command(OURS, &format!("run {args} -o failed"));
+    command.env("LTO_LLVM", llvm(22)).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{args}");
+    assert!(s.files().iter().all(|f| !f.starts_with("failed")), "{:?}", s.files());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Three modules that call the same function with two arguments in common: no sequence stands
+/// twice in `one`, so that one round outlines nothing there.
+fn three_modules(s: &Scratch) -> String {
+    let caller = |name: &str, args: &str| format!("int {name}(void) {{ return taker({args}); }}\n");
+    let declared = "int taker(int, int, int);\n".to_owned();
+    s.write("one.c", declared.clone() + &caller("c", "30, 1, 2"));
+    s.write("two.c", declared.clone() + &caller("a", "10, 1, 2") + &caller("b", "20, 1, 2"));
+    s.write(
+        "full.c",
+        declared
+            + &caller("d", "10, 30, 2")
+            + &caller("e", "20, 40, 2")
+            + &caller("f", "50, 60, 2"),
+    );
+    for (name, mode) in [("one", "thin"), ("two", "thin"), ("full", "full")] {
+        s.clang(22, &format!("--target=arm64-apple-darwin -Oz -flto={mode} -c {name}.c"));
+    }
+    "one.o two.o -r=one.o,_c,px -r=one.o,_taker,x -r=two.o,_a,px -r=two.o,_b,px \
+     -r=two.o,_taker,x"
+        .to_owned()
+}
+
+const FULL: &str = "full.o -r=full.o,_d,px -r=full.o,_e,px -r=full.o,_f,px -r=full.o,_taker,x";
+
+/// The functions that were outlined into, by object.
+fn outlined(s: &Scratch, object: &str) -> usize {
+    s.run("llvm-nm-22", object).matches("OUTLINED_FUNCTION_").count()
+}
+
+#[test]
+fn a_sequence_of_another_module_is_outlined() {
+    let s = Scratch::new("rounds-three");
+    let thin = three_modules(&s);
+    ours(&s, &thin);
+    assert_eq!((outlined(&s, "ours.1"), outlined(&s, "ours.2")), (0, 1));
+    assert_eq!(same_objects(&s, &format!("{thin} {ROUNDS}")), 2);
+    assert_eq!((outlined(&s, "ours.1"), outlined(&s, "ours.2")), (1, 2));
+}
+
+#[test]
+fn a_module_of_regular_lto_has_one_round() {
+    let s = Scratch::new("rounds-regular");
+    let thin = three_modules(&s);
+    assert_eq!(same_objects(&s, &format!("{thin} {FULL} {ROUNDS}")), 3);
+    assert_eq!(outlined(&s, "ours.0"), 1);
+    assert_eq!((outlined(&s, "ours.1"), outlined(&s, "ours.2")), (1, 2));
+}
+
+#[test]
+fn rounds_by_hand_are_the_same() {
+    let s = Scratch::new("rounds-by-hand");
+    let thin = three_modules(&s);
+    same_objects(&s, &format!("{thin} -codegen-data-generate"));
+    s.run("llvm-cgdata-22", "--merge ours.1 ours.2 -o merged.cgdata");
+    same_objects(&s, &format!("{thin} -codegen-data-use-path=merged.cgdata"));
+    let by_hand = [s.read("ours.1"), s.read("ours.2")];
+    same_objects(&s, &format!("{thin} {ROUNDS}"));
+    assert!(by_hand == [s.read("ours.1"), s.read("ours.2")]);
+}
+
+#[test]
+fn the_first_round_is_kept_or_made_again() {
+    let s = Scratch::new("rounds-cache");
+    let thin = three_modules(&s);
+    let args = format!("{thin} {ROUNDS} -thinlto-two-rounds-cache-path=cache");
+    ours(&s, &args);
+    let objects = [s.read("ours.1"), s.read("ours.2")];
+    let kept = |s: &Scratch| {
+        let entries = fs::read_dir(s.path().join("cache")).unwrap().map(|e| e.unwrap().path());
+        let mut files: Vec<_> = entries
+            .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("llvmcache-"))
+            .collect();
+        files.sort();
+        files
+    };
+    // Object and bitcode of the first round, object of the second.
+    let files = kept(&s);
+    assert_eq!(files.len(), 6);
+    ours(&s, &args);
+    assert_eq!(kept(&s), files);
+    assert!(objects == [s.read("ours.1"), s.read("ours.2")]);
+    // Whatever is broken or gone, the objects are the same.
+    for file in &files {
+        let whole = fs::read(file).unwrap();
+        for at in (0..whole.len()).step_by(whole.len() / 3) {
+            let mut broken = whole.clone();
+            broken[at] ^= 0x10;
+            fs::write(file, broken).unwrap();
+            ours(&s, &args);
+            assert!(objects == [s.read("ours.1"), s.read("ours.2")], "{file:?} at {at}");
+        }
+        fs::remove_file(file).unwrap();
+        ours(&s, &args);
+        assert!(objects == [s.read("ours.1"), s.read("ours.2")], "{file:?} removed");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let s = Scratch::new("rounds-errors");
+    let thin = three_modules(&s);
+    let args = format!("{thin} {ROUNDS}");
+    let said = fails(&s, &args, &[("LTO_ENGINE", Path::new("in-process"))]);
+    assert!(said.contains("needs the lto-worker program"), "{said}");
+    s.write("file", "");
+    let said = fails(&s, &format!("{args} -thinlto-two-rounds-cache-path=file/cache"), &[]);
+    assert!(said.contains("file/cache"), "{said}");
+    let said = fails(&s, &format!("{thin} {ROUNDS}=perhaps"), &[]);
+    assert!(said.contains("perhaps"), "{said}");
+    s.clang(19, "--target=arm64-apple-darwin -Oz -flto=thin -c one.c two.c");
+    let said = fails(&s, &args, &[("LTO_LLVM", &llvm(19))]);
+    assert!(said.contains("needs LLVM 20 or newer"), "{said}");
+}
+
+/// lua for both object formats, outlined and merged across its modules.
+#[test]
+fn a_real_program_is_llvms() {
+    let s = Scratch::new("rounds-lua");
+    // The C library's headers of this machine will do for another: nothing is linked. Glibc asks
+    // for one more header where it does not recognize its own machine.
+    fs::create_dir_all(s.path().join("include/gnu")).unwrap();
+    s.write("include/gnu/stubs-32.h", "");
+    let lua = folder_in(&folder_in(&sources(), "lua-src-"), "lua-5.4");
+    let files: Vec<_> = fs::read_dir(&lua).unwrap().map(|e| e.unwrap().path()).collect();
+    files.par_iter().filter(|f| f.extension().is_some_and(|e| e == "c")).for_each(|file| {
+        let mut clang = s.command("clang-22", "--target=aarch64-linux-gnu -Oz -w -flto=thin");
+        clang.args(["-c", "-isystem", "include", "-isystem", "/usr/include", "-isystem"]);
+        clang.arg(format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH)).arg(file);
+        checked(clang);
+    });
+    let (mut args, mut defined) = (String::new(), std::collections::BTreeSet::new());
+    for file in s.files().iter().filter(|f| f.ends_with(".o") && *f != "luac.o") {
+        args += &format!("{file} ");
+        for line in s.run("llvm-lto2-22", &format!("dump-symtab {file}")).lines() {
+            let Some((flags, name)) = line.split_once(' ') else { continue };
+            if flags.len() != 8 || !flags.starts_with(['D', 'H', 'P']) {
+                continue;
+            }
+            let is_first = !flags.contains('U') && defined.insert(name.to_owned());
+            args += &format!("-r={file},{name},{} ", if is_first { "plx" } else { "" });
+        }
+    }
+    assert!(defined.contains("lua_newstate"));
+    s.write("arguments", &args);
+    let options = "-enable-machine-outliner=always -enable-global-merge-func";
+    assert!(same_objects(&s, &format!("@arguments {ROUNDS} {options}")) > 30);
+}
