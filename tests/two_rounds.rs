@@ -100,6 +100,28 @@ fn rounds_by_hand_are_the_same() {
     assert!(by_hand == [s.read("ours.1"), s.read("ours.2")]);
 }
 
+/// As ld64 links: LLVM's own code generator of libLTO knows no rounds, but takes merged data.
+#[test]
+fn liblto_has_them_too() {
+    let s = Scratch::new("rounds-legacy");
+    three_modules(&s);
+    let args = "-thinlto-action=run one.o two.o -exported-symbol=_a -exported-symbol=_b \
+                -exported-symbol=_c";
+    let objects = |program: &str, options: &str| {
+        let mut command = s.command(program, &format!("{args} {options}"));
+        command.env("LTO_LLVM", llvm(22));
+        checked(command);
+        ["one.o.thinlto.o", "two.o.thinlto.o"].map(|file| s.read(file))
+    };
+    let ours = env!("CARGO_BIN_EXE_llvm-lto");
+    let first = objects("llvm-lto-22", "-codegen-data-generate");
+    assert!(objects(ours, "-codegen-data-generate") == first);
+    s.run("llvm-cgdata-22", "--merge one.o.thinlto.o two.o.thinlto.o -o merged.cgdata");
+    let second = objects("llvm-lto-22", "-codegen-data-use-path=merged.cgdata");
+    assert!(objects(ours, ROUNDS) == second && second != first);
+    assert_eq!((outlined(&s, "one.o.thinlto.o"), outlined(&s, "two.o.thinlto.o")), (1, 2));
+}
+
 #[test]
 fn the_first_round_is_kept_or_made_again() {
     let s = Scratch::new("rounds-cache");

@@ -28,4 +28,4 @@ pub use job::{Job, Part};
 pub use key::{common_key, linked_key};
 pub use link::{Link, Phases, Source, position_independent};
 pub use make::{Cached, Made, Watch};
-pub use rounds::{First, RoundSizes, Rounds, Second, TwoRounds};
+pub use rounds::{First, RoundSizes, Rounded, Rounds, Second, TwoRounds};

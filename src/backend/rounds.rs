@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
+use parking_lot::Mutex;
 
 use super::make::Watch;
 use super::{Job, Made, Settings, Stage, common_key};
@@ -27,6 +28,7 @@ use crate::cgdata::{FinalizeOptions, Merger, ObjectData, extract};
 use crate::config::OutputKind;
 use crate::engine::{Bytes, LazyEngine, NamedBytes};
 use crate::error::{Error, Result};
+use crate::schedule::{self, Done, Progress, Schedule};
 
 /// The first LLVM whose code generation knows codegen data.
 const FIRST_LLVM: u32 = 20;
@@ -111,6 +113,9 @@ pub struct Second<'r> {
     _data: NamedBytes,
     digest: Key,
 }
+
+/// The object of the last round, and what the rounds came to where there were two.
+pub type Rounded = (Made, Option<RoundSizes>);
 
 /// What two rounds came to, for one module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -238,12 +243,40 @@ impl TwoRounds {
         bitcode.spilled()
     }
 
+    /// Both rounds of all jobs, on the threads of `schedule`: `first` makes the first round of a
+    /// job, `second` what is left of it. A job that has one round alone leaves nothing in `first`.
+    ///
+    /// # Errors
+    /// The first in the order of the jobs.
+    pub fn run(
+        &self,
+        schedule: &Schedule,
+        jobs: &[schedule::Job],
+        progress: &dyn Progress,
+        first: impl Fn(usize) -> Result<First> + Sync,
+        second: impl Fn(usize, First, &Second<'_>) -> Result<Rounded> + Sync,
+    ) -> Result<Vec<Rounded>> {
+        let mut firsts = schedule.run(jobs, progress, |number| {
+            let result = first(number)?;
+            let peak_memory = result.made.peak_memory;
+            Ok(Done { result, peak_memory })
+        })?;
+        let data = self.second(&mut firsts)?;
+        let firsts: Vec<Mutex<First>> = firsts.into_iter().map(Mutex::new).collect();
+        schedule.run(jobs, progress, |number| {
+            let first = firsts.get(number).map(|first| std::mem::take(&mut *first.lock()));
+            let result = second(number, first.unwrap_or_default(), &data)?;
+            let peak_memory = result.0.peak_memory;
+            Ok(Done { result, peak_memory })
+        })
+    }
+
     /// Merges the codegen data of all modules, in their order, which decides nothing but the order
     /// of names.
     ///
     /// # Errors
     /// As [`Merger::add`]; where a file cannot be made.
-    pub fn second(&self, firsts: &mut [First]) -> Result<Second<'_>> {
+    fn second(&self, firsts: &mut [First]) -> Result<Second<'_>> {
         let mut merger = Merger::new();
         for first in firsts {
             if let Some(data) = first.data.take() {
@@ -280,7 +313,7 @@ impl Second<'_> {
         first: First,
         settings: &Settings,
         watch: &mut Watch<'_>,
-    ) -> Result<(Made, Option<RoundSizes>)> {
+    ) -> Result<Rounded> {
         let First { identifier, bitcode, code, made, .. } = first;
         let Some(bitcode) = bitcode else { return Ok((made, None)) };
         let mut key = KeyBuilder::new("second round's object 1");

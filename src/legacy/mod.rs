@@ -24,7 +24,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::backend::{self, Cached, Link, Made, Phases, Settings as BackendSettings, Stage, Watch};
+use crate::backend::{
+    self, Cached, First, Link, Made, Phases, Rounds, Second, Settings as BackendSettings, Stage,
+    TwoRounds, Watch,
+};
 use crate::cache::{self, Cache, KeyBuilder, LinkFiles, Statistics};
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease};
 use crate::error::{Error, Result};
@@ -81,7 +84,8 @@ pub fn run(settings: &Settings, inputs: &[Input<'_>], progress: &dyn Progress) -
     }
     let kept = settings.cache.as_ref().map(|cache| (Cache::new(&cache.directory), cache.policy));
     let cached = match &kept {
-        Some((cache, _)) if !settings.disable_codegen => {
+        // Two rounds have a cache of their own.
+        Some((cache, _)) if !settings.disable_codegen && link.resolved.rounds.is_none() => {
             let backend = &link.resolved.backend;
             Some(Cached::new(cache, &link.engine, backend, Some(link.key()))?)
         }
@@ -137,19 +141,23 @@ impl ThinLto<'_, '_> {
             Link::new(&index, &plan, sources.clone(), reloc, phases)
         };
         let (internalizing, friendly) = (link(true), link(false));
-        self.each(progress, |number| {
-            let module = self.module(number)?;
-            let Some(id) = ids.get(number).copied().flatten() else {
-                return self.alone(number, module);
-            };
+        // What the index knows nothing of has no backend.
+        let choose = |number: usize| {
+            let id = ids.get(number).copied().flatten()?;
             // A caller that preserves nothing has not understood; nothing would be left.
             let keeps_all = preserved.is_empty()
                 && !index.module_summaries(id).any(|s| plan.exports.contains(SummaryId(s)));
-            let link = if keeps_all { &friendly } else { &internalizing };
+            Some((if keeps_all { &friendly } else { &internalizing }, id))
+        };
+        if let Some(rounds) = &self.resolved.rounds {
+            return self.twice(rounds, progress, choose);
+        }
+        self.each(progress, |number| {
+            let Some((link, id)) = choose(number) else { return self.alone(number) };
             // As in LLVM, where a module without a hash cannot be told from another.
             let has_hash = index.module(id).is_some_and(|m| m.hash != Default::default());
             let cached = cached.filter(|_| has_hash);
-            self.save_early(link, id, number, single)?;
+            self.save_early(link, id, number, &self.engine)?;
             let mut optimized = None;
             let backend = &self.resolved.backend;
             let mut watch =
@@ -159,20 +167,49 @@ impl ThinLto<'_, '_> {
         })
     }
 
+    /// The same in two rounds of code generation.
+    fn twice<'l, 'b: 'l>(
+        &self,
+        rounds: &Rounds,
+        progress: &dyn Progress,
+        choose: impl Fn(usize) -> Option<(&'l Link<'l, 'b>, ModuleId)> + Sync,
+    ) -> Result<Vec<Made>> {
+        let backend = &self.resolved.backend;
+        let rounds = TwoRounds::new(rounds, &self.engine, backend, self.resolved.max_memory)?;
+        let first = |number: usize| {
+            let Some((link, id)) = choose(number) else { return Ok(First::default()) };
+            self.save_early(link, id, number, rounds.engine())?;
+            let mut optimized = None;
+            let mut first = rounds.first(link.job(id)?, backend, &mut |stage, lease| {
+                self.watch(number, stage, lease, &mut optimized)
+            })?;
+            first.made.object = optimized;
+            Ok(first)
+        };
+        let second = |number: usize, first, second: &Second<'_>| match choose(number) {
+            None => Ok((self.alone(number)?, None)),
+            Some(_) => second.make(first, backend, &mut |_, _| Ok(true)),
+        };
+        let made = rounds.run(&self.schedule(), &self.jobs(), progress, first, second)?;
+        Ok(made.into_iter().map(|(made, _)| made).collect())
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let job = |m: &Module<'_>| Job { name: m.identifier.clone(), size: m.bitcode.len() as u64 };
+        self.modules.iter().map(job).collect()
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule { workers: self.resolved.threads, max_memory: self.resolved.max_memory }
+    }
+
     /// Runs `work` for every module.
     fn each(
         &self,
         progress: &dyn Progress,
         work: impl Fn(usize) -> Result<Made> + Sync,
     ) -> Result<Vec<Made>> {
-        let jobs: Vec<Job> = self
-            .modules
-            .iter()
-            .map(|m| Job { name: m.identifier.clone(), size: m.bitcode.len() as u64 })
-            .collect();
-        let schedule =
-            Schedule { workers: self.resolved.threads, max_memory: self.resolved.max_memory };
-        schedule.run(&jobs, progress, |number| {
+        self.schedule().run(&self.jobs(), progress, |number| {
             let made = work(number)?;
             let peak_memory = made.peak_memory;
             Ok(Done { result: made, peak_memory })
@@ -184,11 +221,13 @@ impl ThinLto<'_, '_> {
     }
 
     /// A module that the index knows nothing of is optimized as it is.
-    fn alone(&self, number: usize, module: &Module<'_>) -> Result<Made> {
+    fn alone(&self, number: usize) -> Result<Made> {
         let mut optimized = None;
-        let made = self.run_as_it_is(module, &self.resolved.backend, &mut |stage, lease| {
-            self.watch(number, stage, lease, &mut optimized)
-        })?;
+        let made = self.run_as_it_is(
+            self.module(number)?,
+            &self.resolved.backend,
+            &mut |stage, lease| self.watch(number, stage, lease, &mut optimized),
+        )?;
         Ok(Made { object: made.object.or(optimized), ..made })
     }
 
@@ -245,16 +284,16 @@ impl ThinLto<'_, '_> {
         link: &Link<'_, '_>,
         id: ModuleId,
         number: usize,
-        single: bool,
+        engine: &LazyEngine,
     ) -> Result<()> {
         if self.settings.save_temps.is_none() {
             return Ok(());
         }
         let module = self.module(number)?;
-        let mut lease = self.engine.get()?.lease()?;
+        let mut lease = engine.get()?.lease()?;
         lease.load(&module.identifier, module.bitcode)?;
         self.save(&format!("{number}.0.original.bc"), &lease.write_bitcode()?)?;
-        if !single {
+        if link.phases.promote {
             let (bitcode, edits) = link.promoted(id)?;
             lease.reset()?;
             lease.load(&module.identifier, &bitcode)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::inputs::Modules;
-use crate::backend::Settings as BackendSettings;
+use crate::backend::{Rounds, Settings as BackendSettings};
 use crate::cache::Policy;
 use crate::config::{OutputKind, RelocModel};
 use crate::distributed;
@@ -61,6 +61,8 @@ pub(super) struct Resolved {
     /// 0 is one for each processor.
     pub(super) threads: usize,
     pub(super) max_memory: Option<u64>,
+    /// Whether code is generated in two rounds.
+    pub(super) rounds: Option<Rounds>,
 }
 
 impl Resolved {
@@ -91,6 +93,7 @@ impl Resolved {
                 rest.push(string.clone());
             }
         }
+        let rounds = Rounds::take(&mut rest)?;
         let options = Options::parse(&rest)?;
         let triple = modules.triple();
         let parsed = Triple::parse(triple.as_bytes());
@@ -132,7 +135,7 @@ impl Resolved {
             Reloc::Pic => RelocModel::Pic,
             Reloc::DynamicNoPic => RelocModel::DynamicNoPic,
         };
-        Ok(Resolved { thin_link, backend, engine, reloc, threads, max_memory })
+        Ok(Resolved { thin_link, backend, engine, reloc, threads, max_memory, rounds })
     }
 }
 

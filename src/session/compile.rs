@@ -6,12 +6,11 @@
 
 use std::fs;
 
-use parking_lot::Mutex;
-
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
 use crate::backend::{
-    self, Cached, First, Link, Made, Phases, RoundSizes, Rounds, Second, Settings, TwoRounds,
+    self, Cached, First, Link, Made, Phases, RoundSizes, Rounded, Rounds, Second, Settings,
+    TwoRounds,
 };
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::engine::{
@@ -66,22 +65,11 @@ pub(super) fn compile(
         }
         Some(rounds) => {
             let rounds = TwoRounds::new(rounds, engine, settings, config.max_memory)?;
-            let mut firsts = schedule.run(&jobs, &Terminal::stderr(), |number| {
-                let first = unit(number)?.first(&rounds)?;
-                let peak_memory = first.made.peak_memory;
-                Ok(Done { result: first, peak_memory })
-            })?;
-            let second = rounds.second(&mut firsts)?;
-            let firsts: Vec<Mutex<First>> = firsts.into_iter().map(Mutex::new).collect();
-            let round = |number: usize| {
-                let first = firsts.get(number).map(|first| std::mem::take(&mut *first.lock()));
-                unit(number)?.second(first.unwrap_or_default(), &second, engine)
+            let first = |number: usize| unit(number)?.first(&rounds);
+            let second = |number: usize, first, second: &Second<'_>| {
+                unit(number)?.second(first, second, engine)
             };
-            let made = schedule.run(&jobs, &Terminal::stderr(), |number| {
-                let (made, sizes) = round(number)?;
-                let peak_memory = made.peak_memory;
-                Ok(Done { result: (made, sizes), peak_memory })
-            })?;
+            let made = rounds.run(&schedule, &jobs, &Terminal::stderr(), first, second)?;
             let (made, of_units): (Vec<Made>, Vec<Option<RoundSizes>>) = made.into_iter().unzip();
             sizes.extend(of_units.into_iter().flatten());
             made
@@ -274,12 +262,7 @@ impl<'c, 'a> Unit<'c, 'a> {
         })
     }
 
-    fn second(
-        &self,
-        first: First,
-        second: &Second<'_>,
-        engine: &LazyEngine,
-    ) -> Result<(Made, Option<RoundSizes>)> {
+    fn second(&self, first: First, second: &Second<'_>, engine: &LazyEngine) -> Result<Rounded> {
         match self.unit.kind {
             UnitKind::Regular { .. } => Ok((self.make(engine)?, None)),
             UnitKind::Thin { .. } => second.make(first, self.settings, &mut |stage, lease| {
