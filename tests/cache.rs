@@ -35,7 +35,12 @@ fn inline_assembly_of_every_compiler_is_seen() {
         assert_eq!(texts, [".incbin \"data\"", "cpuid", "nop"], "clang {clang}");
         let outside: Vec<bool> = texts.iter().map(|t| reads_other_files(t.as_bytes())).collect();
         assert_eq!(outside, [true, false, false]);
-        assert!(inline_asm(&scratch, clang, "int f(int a) { return a + 1; }").is_empty());
+        // Constants of every other sort.
+        let other = "struct s { int a; double d; const char *p; }; int g(int);\n\
+                     struct s v = {1, 2.5, \"text\"}; void *f(long a, double d) {\n\
+                     if (d > 1.5) return &v.d; static void *l[] = {&&x, &&y}; goto *l[a & 1];\n\
+                     x: return (void *)(a << 40); y: return g(-7) ? (void *)0 : &l[1]; }";
+        assert!(inline_asm(&scratch, clang, other).is_empty(), "clang {clang}");
     }
 }
 

@@ -107,7 +107,8 @@ impl Link<'_, '_> {
         if let Some(hit) = search.ask(Level::Job, job.key(&cached.common)) {
             return Ok(hit.into());
         }
-        if job.reads_other_files()? {
+        // What cannot be looked through is not kept; libLLVM will say what is wrong with it.
+        if job.reads_other_files().unwrap_or(true) {
             return job.run(settings, engine, watch);
         }
         let mut found = None;

@@ -8,7 +8,7 @@
 //!
 //! | code | name |
 //! |---|---|
-//! | 6 | INLINEASM_OLD |
+//! | 18 | INLINEASM_OLD |
 //! | 23 | INLINEASM_OLD2 |
 //! | 28 | INLINEASM_OLD3 |
 //! | 30 | INLINEASM, of LLVM 14 to 22 |
@@ -18,7 +18,7 @@ use super::module::{Extent, Module};
 use crate::bitstream::{Block, BlockReader, Entry, Fields, Record};
 use crate::error::{Error, Result};
 
-const OLD: [u32; 3] = [6, 23, 28];
+const OLD: [u32; 3] = [18, 23, 28];
 const CURRENT: u32 = 30;
 
 impl Module<'_> {
