@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use LTO::bitcode::block_id;
+use LTO::bitstream::{Abbrev, Scalar, Tail, Writer};
+use LTO::summary::fs;
+
 /// The shared library that cargo built along with this test.
 fn library() -> PathBuf {
     std::env::current_exe().unwrap().with_file_name("libLTO.so")
@@ -425,6 +429,49 @@ fn the_thinlto_file_api() {
     std::fs::create_dir_all(&folder).unwrap();
     let program = build("thinlto_file.c", &include(), "thinlto_file");
     run(on_ours(&program).args([&module, &plain, &other, &folder]));
+}
+
+#[test]
+fn the_rare_parts_of_summaries() {
+    let version = clang().1;
+    let llvm = |tool: &str, args: &[&str], input: &str, name: &str| {
+        let output = scratch().join(name);
+        let input = root().join("capi-tests/inputs").join(input);
+        let mut command = Command::new(format!("{tool}-{version}"));
+        run(command.args(args).arg(input).arg("-o").arg(&output));
+        output
+    };
+    let module = llvm("opt", &["-module-summary"], "rare.ll", "rare.bc");
+    let index = llvm("llvm-as", &[], "rare_index.ll", "rare_index.bc");
+    let full = bitcode("program.c", "thinlto_rare.full.bc", &[]);
+    let cfi = scratch().join("thinlto_rare.cfi.bc");
+    std::fs::write(&cfi, index_of_cfi_functions()).unwrap();
+    let program = build("thinlto_rare.c", &include(), "thinlto_rare");
+    run(on_ours(&program).args([&module, &index, &cfi, &full]));
+}
+
+/// A combined index of nothing but CFI functions: two that are defined, one that is declared. They
+/// get into an index by a thin link alone, of a program with a regular LTO part.
+fn index_of_cfi_functions() -> Vec<u8> {
+    let mut w = Writer::new();
+    w.bytes(b"BC\xC0\xDE");
+    let module = w.begin_block(2, block_id::MODULE, 3);
+    w.record(3, 1, &[2]);
+    let paths = w.begin_block(3, block_id::MODULE_STRTAB, 3);
+    w.end_block(paths);
+    let summary = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, 4);
+    w.record(4, fs::VERSION, &[12]);
+    w.record(4, fs::FLAGS, &[0]);
+    w.record(4, fs::CFI_FUNCTION_DEFS, &[0, 7, 7, 7]);
+    w.record(4, fs::CFI_FUNCTION_DECLS, &[14, 8]);
+    w.end_block(summary);
+    w.end_block(module);
+    let strtab = w.begin_block(2, block_id::STRTAB, 3);
+    let blob = Abbrev { scalars: vec![Scalar::Literal(1)], tail: Tail::Blob };
+    w.define_abbrev(3, &blob);
+    w.abbreviated(3, 4, &blob, 1, &[], Some(b"definedanotherdeclared"));
+    w.end_block(strtab);
+    w.finish()
 }
 
 #[test]

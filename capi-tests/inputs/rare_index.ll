@@ -1,0 +1,6 @@
+; A combined index with what whole-program devirtualization and MemProf's cloning decide.
+
+^0 = module: (path: "one.o", hash: (1, 2, 3, 4, 5))
+^1 = gv: (guid: 11, summaries: (function: (module: ^0, flags: (linkage: external, visibility: default, notEligibleToImport: 0, live: 1, dsoLocal: 0, canAutoHide: 0), insts: 3, typeIdInfo: (typeTests: (^3), typeTestAssumeVCalls: (vFuncId: (^3, offset: 16)), typeCheckedLoadConstVCalls: ((vFuncId: (^3, offset: 24), args: (7, 9)))))))
+^2 = gv: (guid: 12, summaries: (function: (module: ^0, flags: (linkage: external, visibility: default, notEligibleToImport: 0, live: 1, dsoLocal: 0, canAutoHide: 0), insts: 5, calls: ((callee: ^1)), callsites: ((callee: ^1, clones: (0, 2), stackIds: (77, 78))), allocs: ((versions: (notcold, cold), memProf: ((type: notcold, stackIds: (77)), (type: cold, stackIds: (78))))))))
+^3 = typeid: (name: "a type", summary: (typeTestRes: (kind: inline, sizeM1BitWidth: 5, alignLog2: 1, sizeM1: 2, bitMask: 3, inlineBits: 4), wpdResolutions: ((offset: 8, wpdRes: (kind: singleImpl, singleImplName: "only")), (offset: 16, wpdRes: (kind: indir, resByArg: (args: (1, 2), byArg: (kind: virtualConstProp, byte: 6, bit: 3), args: (4), byArg: (kind: uniformRetVal, info: 9)))))))
