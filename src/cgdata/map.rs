@@ -17,6 +17,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::error::{Error, Result};
 
 use super::bucket_order::iteration_order;
@@ -132,12 +134,18 @@ impl StableFunctionMap {
     /// The functions as LLVM's writer orders them: by hash, module name, name, and else as they
     /// came.
     pub(super) fn sorted(&self) -> Vec<&StableFunction> {
-        let mut functions: Vec<&StableFunction> = self.functions.iter().collect();
-        functions.sort_by(|a, b| {
-            (a.hash.cmp(&b.hash))
-                .then_with(|| self.name(a.module).cmp(self.name(b.module)))
-                .then_with(|| self.name(a.name).cmp(self.name(b.name)))
-        });
+        // By hash first, as numbers in a row; names matter only where a hash occurs again.
+        let mut keys: Vec<(u64, usize)> =
+            self.functions.iter().enumerate().map(|(place, f)| (f.hash, place)).collect();
+        keys.sort_unstable();
+        let mut functions: Vec<&StableFunction> =
+            keys.iter().filter_map(|&(_, place)| self.functions.get(place)).collect();
+        for group in functions.chunk_by_mut(|a, b| a.hash == b.hash).filter(|g| g.len() > 1) {
+            group.sort_by(|a, b| {
+                (self.name(a.module).cmp(self.name(b.module)))
+                    .then_with(|| self.name(a.name).cmp(self.name(b.name)))
+            });
+        }
         functions
     }
 
@@ -241,29 +249,22 @@ impl MapMerger {
         let mut known: Vec<Option<u32>> = vec![None; other.names.len()];
         self.map.functions.reserve(other.functions.len());
         self.map.operands.reserve(other.operands.len());
-        for group in groups_in_bucket_order(&other.functions) {
-            for function in group {
-                let mut number = |there: u32| -> Result<u32> {
-                    let slot = known.get_mut(there as usize);
-                    if let Some(Some(number)) = slot {
-                        return Ok(*number);
-                    }
-                    let number = self.names.number(other.name(there), &mut self.map.names)?;
-                    if let Some(slot) = slot {
-                        *slot = Some(number);
-                    }
-                    Ok(number)
-                };
-                let (name, module) = (number(function.name)?, number(function.module)?);
-                let operand_start = self.map.operands.len();
-                self.map.operands.extend_from_slice(other.operands(function));
-                self.map.functions.push(StableFunction {
-                    name,
-                    module,
-                    operand_start,
-                    ..*function
-                });
-            }
+        for function in in_bucket_order(&other.functions) {
+            let mut number = |there: u32| -> Result<u32> {
+                let slot = known.get_mut(there as usize);
+                if let Some(Some(number)) = slot {
+                    return Ok(*number);
+                }
+                let number = self.names.number(other.name(there), &mut self.map.names)?;
+                if let Some(slot) = slot {
+                    *slot = Some(number);
+                }
+                Ok(number)
+            };
+            let (name, module) = (number(function.name)?, number(function.module)?);
+            let operand_start = self.map.operands.len();
+            self.map.operands.extend_from_slice(other.operands(function));
+            self.map.functions.push(StableFunction { name, module, operand_start, ..*function });
         }
         Ok(())
     }
@@ -311,12 +312,21 @@ impl MapMerger {
 }
 
 /// The functions by hash, hashes in the order in which LLVM's hash table gives them back.
-fn groups_in_bucket_order(functions: &[StableFunction]) -> Vec<Vec<&StableFunction>> {
-    let mut hashes = Vec::new();
+fn in_bucket_order(functions: &[StableFunction]) -> Vec<&StableFunction> {
+    let runs: Vec<&[StableFunction]> = functions.chunk_by(|a, b| a.hash == b.hash).collect();
+    let hash_of = |run: &&[StableFunction]| run.first().map_or(0, |first| first.hash);
+    let mut hashes: Vec<u64> = runs.iter().map(hash_of).collect();
+    let mut ordered = Vec::with_capacity(functions.len());
+    // LLVM's files have the functions sorted; then no hash has a second run.
+    if hashes.is_sorted_by(|a, b| a < b) {
+        let order = iteration_order(&hashes);
+        ordered.extend(order.iter().filter_map(|&at| runs.get(at as usize)).copied().flatten());
+        return ordered;
+    }
+    hashes.clear();
     let mut groups: Vec<Vec<&StableFunction>> = Vec::new();
-    // Files have the functions of a hash in a row; the table is for those that do not.
     let mut place_of: HashMap<u64, usize> = HashMap::new();
-    for run in functions.chunk_by(|a, b| a.hash == b.hash) {
+    for run in runs {
         let Some(first) = run.first() else { continue };
         let place = *place_of.entry(first.hash).or_insert(groups.len());
         match groups.get_mut(place) {
@@ -328,7 +338,8 @@ fn groups_in_bucket_order(functions: &[StableFunction]) -> Vec<Vec<&StableFuncti
         }
     }
     let order = iteration_order(&hashes);
-    order.iter().filter_map(|&at| groups.get_mut(at as usize).map(std::mem::take)).collect()
+    ordered.extend(order.iter().filter_map(|&at| groups.get(at as usize)).flatten().copied());
+    ordered
 }
 
 /// Whether the functions of a hash have the same number of instructions and list the operands at
@@ -388,51 +399,59 @@ fn is_profitable(
 }
 
 /// Finds the number of a name: open addressing over the names' own array.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NameTable {
-    /// Numbers plus one, 0 where free; a power of two of them, at most half in use.
-    slots: Vec<u32>,
-    hasher: RandomState,
+    /// Numbers plus one, 0 where free, and the low half of the name's hash; a power of two of them,
+    /// at most half in use.
+    slots: Vec<(u32, u32)>,
+    /// Where hashing starts, so that no file can be made of names that collide.
+    seed: u64,
+}
+
+impl Default for NameTable {
+    fn default() -> Self {
+        NameTable { slots: Vec::new(), seed: RandomState::new().hash_one(0) }
+    }
 }
 
 impl NameTable {
     /// The number of `name`, which is appended to `names` where it is new.
     fn number(&mut self, name: &[u8], names: &mut Names) -> Result<u32> {
         if names.len() * 2 >= self.slots.len() {
-            self.grow(names);
+            self.grow();
         }
-        let mut at = self.first_slot(name);
+        let mask = self.slots.len() - 1;
+        // The cut is what the slots keep.
+        let hash = xxh3_64_with_seed(name, self.seed) as u32;
+        let mut at = hash as usize & mask;
         let free = loop {
             match self.slots.get_mut(at) {
-                Some(slot) if *slot == 0 => break slot,
-                Some(slot) if names.get(*slot - 1) == name => return Ok(*slot - 1),
-                _ => at = (at + 1) & (self.slots.len() - 1),
+                Some(slot) if slot.0 == 0 => break slot,
+                Some(&mut (number, h)) if h == hash && names.get(number - 1) == name => {
+                    return Ok(number - 1);
+                }
+                _ => at = (at + 1) & mask,
             }
         };
         let number =
             u32::try_from(names.len()).ok().filter(|n| *n < u32::MAX).ok_or_else(|| {
                 Error::malformed(format!("{MALFORMED}: more names in all than 32 bits can number"))
             })?;
-        *free = number + 1;
+        *free = (number + 1, hash);
         names.push(name);
         Ok(number)
     }
 
-    fn first_slot(&self, name: &[u8]) -> usize {
-        self.hasher.hash_one(name) as usize & (self.slots.len() - 1)
-    }
-
-    fn grow(&mut self, names: &Names) {
-        let size = (self.slots.len() * 2).max(64);
-        self.slots.clear();
-        self.slots.resize(size, 0);
-        for (number, name) in (1u32..).zip(names.iter()) {
-            let mut at = self.first_slot(name);
-            while self.slots.get(at).is_some_and(|slot| *slot != 0) {
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(1024);
+        let old = std::mem::replace(&mut self.slots, vec![(0, 0); size]);
+        for slot in old.into_iter().filter(|slot| slot.0 != 0) {
+            let mut at = slot.1 as usize & (size - 1);
+            while self.slots.get(at).is_some_and(|taken| taken.0 != 0) {
                 at = (at + 1) & (size - 1);
             }
-            if let Some(slot) = self.slots.get_mut(at) {
-                *slot = number;
+            if let Some(free) = self.slots.get_mut(at) {
+                *free = slot;
             }
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, version: u32) -> Result<StableFuncti
 
 fn read_names(cursor: &mut Cursor<'_>, count: usize, names: &mut Names) -> Result<()> {
     for _ in 0..count {
-        let length = cursor.rest().iter().position(|b| *b == 0);
+        let length = memchr::memchr(0, cursor.rest());
         let length = length.ok_or_else(|| cursor.error("a name without an end"))?;
         names.push(cursor.take(length, "a name")?);
         cursor.take(1, "the end of a name")?;
