@@ -8,7 +8,7 @@ set -euo pipefail
 # The LLVM versions whose bitcode the tests read and whose tools are the reference for it.
 versions="14 15 16 19 22"
 
-packages="gcc g++ make ninja-build binutils libc6-dev procps valgrind mold llvm-22-dev lld-19 lld-22"
+packages="gcc g++ make ninja-build python3 binutils libc6-dev procps valgrind mold llvm-22-dev lld-19 lld-22"
 for v in $versions; do
     packages+=" llvm-$v llvm-$v-linker-tools clang-$v"
 done

@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use self::compile::Compiled;
 use self::kept::Kept;
-pub use self::stats::{Phase, Stats};
+pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::config::Config;
 use crate::distributed::{self, Shards, write_atomically};

@@ -350,3 +350,33 @@ fn a_fault_names_the_module_and_leaves_no_half_files() {
     );
     assert!(twice.contains("helper.o"), "{twice}");
 }
+
+#[test]
+fn a_trace_has_phases_and_modules_and_stats_have_counts() {
+    let s = Scratch::new("distributed-trace");
+    compile(&s, 22);
+    s.link(
+        "bfd",
+        "main.o lib/libx.a helper.o -shared -o out -Wl,-plugin-opt=thinlto-index-only \
+         -Wl,-plugin-opt=time-trace=trace.json -Wl,-plugin-opt=time-trace-granularity=0 \
+         -Wl,-plugin-opt=stats-file=stats.json",
+    );
+    let script = r#"
+import json
+events = json.load(open("trace.json"))["traceEvents"]
+named = lambda name: [e for e in events if e["name"] == name]
+for phase in ["read", "thin_link", "write_indexes"]:
+    assert [e for e in named(phase) if e["tid"] == 1], phase
+for what in ["read", "write_index"]:
+    details = {e["args"]["detail"].split(".llvm.")[0] for e in named(what) if "args" in e}
+    assert details == {"main.o", "lib/libx.a", "helper.o"}, (what, details)
+assert all(e["ph"] == "X" and e["dur"] >= 0 and e["ts"] >= 0 for e in events)
+stats = json.load(open("stats.json"))
+assert stats["thin_modules"] == 4 and stats["regular_modules"] == 0, stats
+assert stats["imports"] > 0 and stats["summaries"] >= 7, stats
+assert stats["live_values"] + stats["dead_values"] == stats["index_values"], stats
+assert set(stats["seconds"]) == {"read", "thin_link", "write_indexes"}, stats
+"#;
+    s.write("check.py", script);
+    s.run("python3", "check.py");
+}

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::output::write_atomically;
 use super::shards::{Shards, empty_index};
@@ -140,13 +141,29 @@ impl IndexFiles {
     /// Io, naming the module whose files could not be written; then some files may be there, each
     /// complete.
     pub fn write(&self, shards: &Shards<'_>, modules: &[(&[u8], Option<ModuleId>)]) -> Result<()> {
+        self.write_watched(shards, modules, &|_, _| {})
+    }
+
+    /// As [`IndexFiles::write`]; `was_written` is told when the files of each module, by its place in
+    /// `modules`, were begun, by the thread that wrote them.
+    ///
+    /// # Errors
+    /// As [`IndexFiles::write`].
+    pub fn write_watched(
+        &self,
+        shards: &Shards<'_>,
+        modules: &[(&[u8], Option<ModuleId>)],
+        was_written: &(dyn Fn(usize, Instant) + Sync),
+    ) -> Result<()> {
         let writers = Reuse::new(|| shards.writer());
         modules
             .par_iter()
+            .enumerate()
             .with_min_len(1)
             .map_init(
                 || writers.lend(),
-                |writer, &(path, module)| {
+                |writer, (number, &(path, module))| {
+                    let begin = Instant::now();
                     let (index, imports) = match module {
                         Some(id) => (
                             writer.get().index_file(id, self.format),
@@ -154,7 +171,9 @@ impl IndexFiles {
                         ),
                         None => (self.unindexed(), Vec::new()),
                     };
-                    self.write_one(path, &index, &imports)
+                    let written = self.write_one(path, &index, &imports);
+                    was_written(number, begin);
+                    written
                 },
             )
             // All are tried, and the first fault in the order of the link is told.

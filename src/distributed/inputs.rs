@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 use std::ops::Deref;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -37,6 +38,9 @@ pub trait Source: Sync {
     /// # Errors
     /// Where resolutions and symbols do not fit.
     fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>>;
+
+    /// Is told when the file was read, by the thread that did it.
+    fn was_read(&self, _begin: Instant) {}
 }
 
 /// A module as it was read.
@@ -85,7 +89,12 @@ pub fn read_with<S: Source>(
     behaviour: &Behaviour,
     options: &ReadOptions,
 ) -> Result<ThinInputs> {
-    let read_file = |source: &S| read_file(source, behaviour, options);
+    let read_file = |source: &S| {
+        let begin = Instant::now();
+        let read = read_file(source, behaviour, options);
+        source.was_read(begin);
+        read
+    };
     let files: Vec<Result<(Vec<Read>, Vec<u8>)>> =
         sources.par_iter().with_max_len(1).map(read_file).collect();
     let mut parts = Vec::new();

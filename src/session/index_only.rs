@@ -13,10 +13,11 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::plan;
-use super::{Input, Outcome, Phase, Stats, compile, find_engine, read, steer};
+use super::{Input, Outcome, Phase, Span, Stats, compile, find_engine, read, steer};
 use crate::bitcode::BitcodeFile;
 use crate::config::{Config, OutputKind};
 use crate::distributed::{
@@ -58,10 +59,12 @@ struct Named<'i, 'a> {
     path: Cow<'i, [u8]>,
     /// A member of an archive that must be written to be opened.
     member: bool,
+    /// What was done for the modules of the link.
+    spans: &'i Mutex<Vec<Span>>,
 }
 
 impl<'i, 'a> Named<'i, 'a> {
-    fn new(input: &'i Input<'a>, job: &IndexOnly) -> Self {
+    fn new(input: &'i Input<'a>, job: &IndexOnly, spans: &'i Mutex<Vec<Span>>) -> Self {
         let own = input.identifier.as_bytes();
         let name = job.suffix.apply(own);
         // What goes by another name in the backends is somewhere else already.
@@ -70,7 +73,7 @@ impl<'i, 'a> Named<'i, 'a> {
             true => Cow::Owned(job.files.prefix.index_path(&name)),
             false => name.clone(),
         };
-        Named { input, name, path, member }
+        Named { input, name, path, member, spans }
     }
 }
 
@@ -87,6 +90,10 @@ impl<'a> Source for Named<'_, 'a> {
 
     fn resolve(&self, _file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
         Ok(self.input.resolutions.clone())
+    }
+
+    fn was_read(&self, begin: Instant) {
+        self.spans.lock().push(Span::ends("read", &self.input.identifier, begin));
     }
 }
 
@@ -132,7 +139,9 @@ pub fn run(
         _ => Format::Llvm22,
     };
 
-    let named: Vec<Named<'_, '_>> = inputs.iter().map(|input| Named::new(input, job)).collect();
+    let spans = Mutex::new(Vec::new());
+    let named: Vec<Named<'_, '_>> =
+        inputs.iter().map(|input| Named::new(input, job, &spans)).collect();
     let mut diagnostics = Vec::new();
     let mut linked = Vec::new();
     let read_inputs = match config.unified_regular {
@@ -177,7 +186,11 @@ pub fn run(
         }
         let names: Vec<(&[u8], Option<ModuleId>)> =
             modules.iter().map(|(named, id)| (&*named.name, *id)).collect();
-        target.write(&shards, &names)?;
+        target.write_watched(&shards, &names, &|number, begin| {
+            if let Some(input) = inputs.get(number) {
+                spans.lock().push(Span::ends("write_index", &input.identifier, begin));
+            }
+        })?;
         let thin = names.iter().filter(|(_, id)| id.is_some());
         linked = target.linked_objects(thin.map(|(name, _)| *name));
     } else {
@@ -190,6 +203,8 @@ pub fn run(
         write_atomically(path, &linked)?;
     }
     phase(&mut stats, Phase::WriteIndexes);
+    stats.spans = std::mem::take(&mut spans.lock());
+    stats.spans.sort_by_key(|span| span.begin);
 
     let mut outputs = Vec::new();
     if gives_regular_object(&config) {

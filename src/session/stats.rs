@@ -4,7 +4,7 @@
 //! `stats-file=` or `LTO_STATS`.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::plan::{Plan, UnitKind};
 use super::{Input, Output};
@@ -60,6 +60,29 @@ pub struct ThinLinkStats {
     pub imports: usize,
 }
 
+/// A piece of a phase: what was done for one module, and by which thread.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// What was done.
+    pub what: &'static str,
+    /// LLVM's name of the module.
+    pub module: String,
+    /// When it began.
+    pub begin: Instant,
+    /// How long it took.
+    pub time: Duration,
+    /// The number of the thread among those that share the work.
+    pub thread: usize,
+}
+
+impl Span {
+    /// What began at `begin` and ends now, on this thread.
+    pub fn ends(what: &'static str, module: &str, begin: Instant) -> Self {
+        let thread = rayon::current_thread_index().unwrap_or(0);
+        Span { what, module: module.to_owned(), begin, time: begin.elapsed(), thread }
+    }
+}
+
 /// What a link did.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -95,6 +118,10 @@ pub struct Stats {
     pub objects: usize,
     /// How long each phase took.
     pub phases: Vec<(Phase, Duration)>,
+    /// When the first phase began.
+    pub began: Option<Instant>,
+    /// What was done for each module, where that was noted.
+    pub spans: Vec<Span>,
 }
 
 impl Stats {
@@ -103,6 +130,7 @@ impl Stats {
             inputs: inputs.len(),
             bitcode_bytes: inputs.iter().map(|i| i.bitcode.len() as u64).sum(),
             symbols: inputs.iter().map(|i| i.resolutions.len()).sum(),
+            began: Some(Instant::now()),
             ..Stats::default()
         }
     }
@@ -141,8 +169,9 @@ impl Stats {
         self.object_bytes = outputs.iter().map(|o| o.bytes.len() as u64).sum();
     }
 
-    /// The phases as a trace that Chrome's and Perfetto's viewers show: `-ftime-trace`'s format,
-    /// times in microseconds. What is shorter than `granularity` is left out.
+    /// The phases, and what was done for each module, as a trace that Chrome's and Perfetto's
+    /// viewers show: `-ftime-trace`'s format, times in microseconds. What is shorter than
+    /// `granularity` is left out. Phases are thread 1, the threads that work follow.
     pub fn time_trace(&self, granularity: Duration) -> String {
         let mut start = Duration::ZERO;
         let mut events = Vec::new();
@@ -156,6 +185,18 @@ impl Stats {
                 ));
             }
             start += *time;
+        }
+        for span in self.spans.iter().filter(|span| span.time >= granularity) {
+            let start = self.began.map(|began| span.begin.saturating_duration_since(began));
+            events.push(format!(
+                "{{\"pid\":1,\"tid\":{},\"ph\":\"X\",\"ts\":{},\"dur\":{},\"name\":{},\
+                 \"args\":{{\"detail\":{}}}}}",
+                span.thread + 2,
+                start.unwrap_or_default().as_micros(),
+                span.time.as_micros(),
+                quote(span.what),
+                quote(&span.module)
+            ));
         }
         format!("{{\"traceEvents\":[{}]}}\n", events.join(","))
     }
