@@ -243,7 +243,40 @@ fn a_slice_defines_what_is_imported(s: &Scratch, clang: u32, object: &str) {
     }
     let defined = text.lines().filter(|l| l.starts_with("define")).collect::<Vec<_>>();
     assert!(defined.iter().all(|l| !l.contains("internal")), "{defined:?}");
+    // What comes along is exactly what the imported definitions mention.
+    let own = |name: &&str| !name.starts_with("llvm.");
+    let mentioned: BTreeSet<&str> = mentioned(&text).into_iter().filter(own).collect();
+    let text_of = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
+    let imported = slice.imported.iter().map(|i| text_of(&i.name));
+    let comes: BTreeSet<String> =
+        slice.declared.iter().map(|d| text_of(&d.name)).chain(imported).collect();
+    let comes: BTreeSet<&str> = comes.iter().map(String::as_str).collect();
+    // Debug information may mention more.
+    match text.contains("!DICompileUnit") {
+        true => assert!(mentioned.is_subset(&comes), "{clang} {object}: {mentioned:?} {comes:?}"),
+        false => assert_eq!(mentioned, comes, "{clang} {object}"),
+    }
     assert!(!text.contains("comdat"), "{text}");
+}
+
+/// The globals that stand in bodies and initializers, and those that have them.
+fn mentioned(text: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    let mut in_body = false;
+    for line in text.lines() {
+        in_body |= line.starts_with("define");
+        let variable = line.starts_with('@') && !line.contains("= external");
+        if in_body || variable {
+            for (at, _) in line.match_indices('@') {
+                let rest = &line[at + 1..];
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || "._$-".contains(c)));
+                let name = &rest[..end.unwrap_or(rest.len())];
+                found.extend((!name.is_empty()).then_some(name));
+            }
+        }
+        in_body &= line != "}";
+    }
+    found
 }
 
 #[test]

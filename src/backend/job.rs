@@ -12,7 +12,7 @@ use crate::engine::{Edit, Linkage};
 use crate::error::Result;
 use crate::ir::{UnnamedAddr, Visibility};
 use crate::summary::{ModuleId, Summary, SummaryKind};
-use crate::surgery::slice::{SliceRequest, slice};
+use crate::surgery::slice::{Declared, SliceRequest, slice};
 use crate::surgery::thin::{self, Decision};
 use crate::surgery::{self, Edits, Fate};
 
@@ -216,13 +216,18 @@ impl Link<'_, '_> {
                     false => Linkage::AvailableExternally,
                 };
                 job.finish.push(Edit::SetLinkage { name: text(&imported.name), linkage });
-                let Some(there) = names.get_mut(&imported.name) else { continue };
-                there.declared = false;
                 let Some(g) = from.module.globals.get(*id) else { continue };
                 let visibility = match g.linkage.is_local() {
                     true => Visibility::Hidden,
                     false => g.visibility,
                 };
+                let Some(there) = names.get_mut(&imported.name) else {
+                    let unnamed_addr = g.unnamed_addr;
+                    let name = Name { declared: false, aliased: false, visibility, unnamed_addr };
+                    names.insert(imported.name.clone(), name);
+                    continue;
+                };
+                there.declared = false;
                 // Linking has taken the lesser of the two.
                 if visibility != there.visibility && !internal {
                     job.finish.push(Edit::SetVisibility { name: text(&imported.name), visibility });
@@ -233,6 +238,11 @@ impl Link<'_, '_> {
                         unnamed_addr: g.unnamed_addr,
                     });
                 }
+            }
+            // What this slice declares, the next finds in the destination.
+            for Declared { name, visibility, unnamed_addr } in slice.declared {
+                let name_there = Name { declared: true, aliased: false, visibility, unnamed_addr };
+                names.entry(name).or_insert(name_there);
             }
             job.parts.push(Part {
                 place: source.place.clone(),

@@ -83,6 +83,20 @@ pub struct Slice {
     pub stubs: Vec<Vec<u8>>,
     /// What is imported, in the order of value ids: becomes available_externally after all links.
     pub imported: Vec<Imported>,
+    /// What imported definitions mention and the destination did not have: it declares them once
+    /// the slice is linked.
+    pub declared: Vec<Declared>,
+}
+
+/// A declaration that comes with a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name in the destination.
+    pub name: Vec<u8>,
+    /// Its visibility there.
+    pub visibility: Visibility,
+    /// Whether its address matters.
+    pub unnamed_addr: UnnamedAddr,
 }
 
 /// An imported definition.
@@ -130,6 +144,7 @@ pub fn slice(source: &Module<'_>, request: &SliceRequest<'_>) -> Result<Slice> {
         imported: Vec::new(),
         reach: Reach::new(&graph),
         identified,
+        linked: Vec::new(),
         stubs: BTreeSet::new(),
         zeros: BTreeMap::new(),
     };
@@ -139,7 +154,8 @@ pub fn slice(source: &Module<'_>, request: &SliceRequest<'_>) -> Result<Slice> {
     cutter.find_reached()?;
     let bitcode = cutter.write()?;
     let stubs = cutter.stubs.iter().map(|&id| cutter.name(id).to_vec()).collect();
-    Ok(Slice { bitcode, stubs, imported: cutter.imported })
+    let declared = cutter.declared();
+    Ok(Slice { bitcode, stubs, imported: cutter.imported, declared })
 }
 
 /// The module's metadata.
@@ -167,6 +183,8 @@ struct Cutter<'s, 'a> {
     reach: Reach,
     /// Metadata that are kept without being reached.
     identified: Vec<u64>,
+    /// The globals that are linked with the imported definitions, by value id.
+    linked: Vec<usize>,
     /// Functions that get a body of `unreachable`.
     stubs: BTreeSet<usize>,
     /// For each variable that is only written, the constant that becomes its zero.
@@ -282,6 +300,8 @@ impl Cutter<'_, '_> {
             self.check_locals(&reach)?;
             reach.described(graph);
             let stubs = self.find_stubs(&reach)?;
+            let globals = 0..self.source.globals.len();
+            self.linked = globals.filter(|&id| reach.has(id as u64)).collect();
             reach.all(graph, &self.identified);
             // A zero takes the place of a constant that nobody needs.
             let free = graph.constants.iter().map(|(id, _)| id).filter(|&id| !reach.has(id));
@@ -293,6 +313,28 @@ impl Cutter<'_, '_> {
             // As good, only that it stays what it is.
             zeros.clear();
         }
+    }
+
+    fn declared(&self) -> Vec<Declared> {
+        let declared = |&id: &usize| {
+            let g = self.source.globals.get(id)?;
+            let name = self.name(id);
+            let comes = !self.is_imported(id)
+                && !name.is_empty()
+                && !name.starts_with(b"llvm.")
+                && !(self.request.in_destination)(name);
+            let indirect = matches!(g.kind, GlobalKind::Alias | GlobalKind::IFunc);
+            comes.then(|| Declared {
+                name: name.to_vec(),
+                visibility: match g.linkage.is_local() {
+                    _ if indirect => Visibility::Default,
+                    true => Visibility::Hidden,
+                    false => g.visibility,
+                },
+                unnamed_addr: if indirect { UnnamedAddr::None } else { g.unnamed_addr },
+            })
+        };
+        self.linked.iter().filter_map(declared).collect()
     }
 
     fn kind(&self, id: usize) -> Option<GlobalKind> {
