@@ -279,6 +279,52 @@ fn mentioned(text: &str) -> BTreeSet<&str> {
     found
 }
 
+/// Whatever the bits say: a slice or an error.
+#[test]
+fn damaged_modules_are_no_reason_to_panic() {
+    let s = Scratch::new("surgery-damaged");
+    let objects = compile(&s, 22, "-O1 -g -flto=thin");
+    let none = BTreeSet::new();
+    let (mut slices, mut errors) = (0, 0);
+    for object in &objects {
+        let whole = s.read(object);
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..120 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + seed % 3 {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let at = (seed >> 33) as usize % bytes.len();
+                bytes[at] ^= 1 << (seed >> 29 & 7);
+            }
+            let Ok(file) = BitcodeFile::read(&bytes) else { continue };
+            for location in &file.modules {
+                let Ok(module) = Module::read(location, Extent::All) else { continue };
+                let globals = module.globals.iter().enumerate();
+                let promoted: BTreeMap<usize, Vec<u8>> =
+                    globals.clone().map(|(id, _)| (id, format!("g{id}").into_bytes())).collect();
+                let definitions: BTreeSet<usize> = globals
+                    .filter(|(_, g)| !g.is_declaration && g.kind != GlobalKind::IFunc)
+                    .map(|(id, _)| id)
+                    .collect();
+                let request = SliceRequest {
+                    definitions: &definitions,
+                    promoted: &promoted,
+                    write_only: &definitions,
+                    dso_local: &none,
+                    clear_dso_local_on_declarations: true,
+                    in_destination: &|_| true,
+                    declared_in_destination: Some(&|_| true),
+                };
+                match slice(&module, &request) {
+                    Ok(_) => slices += 1,
+                    Err(_) => errors += 1,
+                }
+            }
+        }
+    }
+    assert!(slices > 0 && errors > 0, "{slices} slices, {errors} errors");
+}
+
 #[test]
 fn files_of_several_modules_are_split() {
     let s = Scratch::new("surgery-split");
