@@ -119,7 +119,7 @@ pub(super) fn plan<'a>(
                 true => {
                     if std::mem::replace(&mut thin_in_file, true) {
                         return Err(blame(Error::malformed(
-                            "more than one ThinLTO module in a bitcode file",
+                            "Expected at most one ThinLTO module per bitcode file",
                         )));
                     }
                     thin.push((index, *location));

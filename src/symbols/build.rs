@@ -31,7 +31,7 @@ const PRODUCER: &[u8] = b"libLTO";
 pub fn build<'a>(modules: &[Module<'a>]) -> Result<Irsymtab<'a>> {
     let first = modules
         .first()
-        .ok_or_else(|| Error::malformed("the bitcode file does not contain any module"))?;
+        .ok_or_else(|| Error::malformed("Bitcode file does not contain any modules"))?;
     let mut b = Builder {
         strings: Strings { base: first.location.strtab, extra: Vec::new() },
         ..Builder::default()

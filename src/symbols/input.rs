@@ -57,7 +57,7 @@ impl<'a> InputFile<'a> {
     pub fn from_bitcode(found: container::Bitcode<'a>) -> Result<Self> {
         let file = BitcodeFile::read(found.bytes)?;
         if file.modules.is_empty() {
-            return Err(Error::malformed("the bitcode file does not contain any module"));
+            return Err(Error::malformed("Bitcode file does not contain any modules"));
         }
         let stored_table = match file.symtab {
             Some(blob) => usable(blob, &file)?,
