@@ -122,7 +122,7 @@ fi
 
 Written by \`make bench\`; run it again to renew this page. Both libraries do the same work in turn
 (${ROUNDS:-5} times each, code generation three times; the medians stand here), through the same C ABI and on the same files, warm, one
-thread. "Same answer" compares every symbol name and attribute in order, or the object byte for byte.
+thread. Symbols and inputs are timed by that thread's processor time, the rest by the clock. "Same answer" compares every symbol name and attribute in order, or the object byte for byte.
 MiB is the peak resident memory of the process, or of its largest child where that is more.
 
 LLVM's library: \`$(basename "$(readlink -f "$llvm")")\`. Where machine code is made, both use \`$(basename "$(readlink -f "$LTO_LLVM")")\`.
