@@ -122,7 +122,8 @@ impl ThinLto<'_, '_> {
 
     /// All objects, if all of them are known by the key of the whole link.
     fn all_found(&self, cached: Option<&Cached<'_>>) -> Option<Vec<Made>> {
-        let cached = cached?;
+        // Whoever wants the stages gets the index in any case.
+        let cached = cached.filter(|_| self.settings.save_temps.is_none())?;
         (0..self.modules.len()).map(|number| cached.whole_link(number)).collect()
     }
 

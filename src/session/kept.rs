@@ -138,6 +138,10 @@ pub(super) fn unchanged(
     if config.unified_regular || config.always_emit_regular_lto_object || inputs.is_empty() {
         return None;
     }
+    // Whoever wants the stages gets those of the thin link in any case.
+    if config.save_temps.is_some() {
+        return None;
+    }
     let thin = |(input, file): (&Input<'_>, &InputFile<'_>)| {
         file.modules().len() == 1 && has_summary(input.bitcode)
     };
