@@ -54,7 +54,7 @@ say "plugin" "$plugin ($(($(size_of "$plugin") / 1024)) KiB)"
 build plain app ""
 stats=$work/app.json
 rm -f "$stats"
-LTO_STATS=$stats build lto app "-Clinker-plugin-lto=$plugin -Clink-arg=-Wl,-plugin-opt=unifiedlto"
+LTO_STATS=$stats build lto app "-Clinker-plugin-lto=$plugin"
 [ -s "$stats" ] || die "the plugin left no statistics: was it loaded at all?"
 
 say "libLLVM" "$(value llvm_version "$stats"), $(value llvm_origin "$stats")"
@@ -105,7 +105,7 @@ build plain mixed "-Clink-arg=$work/weigh-plain.o"
 stats=$work/mixed.json
 rm -f "$stats"
 LTO_STATS=$stats build lto mixed \
-    "-Clinker-plugin-lto=$plugin -Clink-arg=-Wl,-plugin-opt=unifiedlto -Clink-arg=$work/weigh-lto.o"
+    "-Clinker-plugin-lto=$plugin -Clink-arg=$work/weigh-lto.o"
 say "libLLVM" "$(value llvm_version "$stats"), $(value llvm_origin "$stats")"
 
 expected=$("$work/mixed-plain")
