@@ -60,7 +60,7 @@ impl Link<'_, '_> {
             identifier: source.identifier.clone(),
             place: source.place.clone(),
             destination,
-            prepare: self.prepare(values, &decisions, &edits),
+            prepare: self.prepare(values, &decisions, &edits)?,
             parts: Vec::new(),
             finish: Vec::new(),
         };
@@ -80,7 +80,7 @@ impl Link<'_, '_> {
         let edits = self.edits(values, &decisions, thin::Stage::Promote)?;
         let bitcode = surgery::rewrite(&values.module, &edits)
             .map_err(|e| e.in_file(source.place.clone()))?;
-        Ok((bitcode, self.prepare(values, &decisions, &edits)))
+        Ok((bitcode, self.prepare(values, &decisions, &edits)?))
     }
 
     fn last_stage(&self) -> thin::Stage {
@@ -102,14 +102,23 @@ impl Link<'_, '_> {
     }
 
     /// What surgery left to LLVM: attributes, initializers, and declarations that nothing uses.
-    fn prepare(&self, values: &Values<'_>, decisions: &[Decision], edits: &Edits) -> Vec<Edit> {
+    fn prepare(
+        &self,
+        values: &Values<'_>,
+        decisions: &[Decision],
+        edits: &Edits,
+    ) -> Result<Vec<Edit>> {
         let mut prepare = Vec::new();
         let mut unused = Vec::new();
+        let aliased: BTreeSet<usize> =
+            surgery::alias_bases(&values.module)?.into_values().collect();
         for (id, summary) in self.summaries(values) {
             let Some(g) = values.module.globals.get(id) else { continue };
             let name = String::from_utf8_lossy(name_after(edits, id, &g.name)).into_owned();
             let declared = edits.fate(id) == Fate::Declare;
-            if declared && decisions.get(id).is_some_and(|d| d.defined.is_some_and(|d| !d.live)) {
+            let dead = decisions.get(id).is_some_and(|d| d.defined.is_some_and(|d| !d.live));
+            // What an alias stands for LLVM leaves there, since the alias is still there then.
+            if declared && dead && !aliased.contains(&id) {
                 unused.push(name.clone());
             }
             if declared && g.kind == GlobalKind::Variable {
@@ -141,7 +150,7 @@ impl Link<'_, '_> {
             });
             prepare.push(Edit::EraseUnused { names: unused });
         }
-        prepare
+        Ok(prepare)
     }
 
     /// Slices of all modules that it imports from, sorted by their names as LLVM links them.
@@ -216,6 +225,10 @@ impl Link<'_, '_> {
                     false => Linkage::AvailableExternally,
                 };
                 job.finish.push(Edit::SetLinkage { name: text(&imported.name), linkage });
+                // Where the slice had no room for a zero.
+                if write_only.contains(id) {
+                    job.finish.push(Edit::ZeroInitializer { name: text(&imported.name) });
+                }
                 let Some(g) = from.module.globals.get(*id) else { continue };
                 let visibility = match g.linkage.is_local() {
                     true => Visibility::Hidden,

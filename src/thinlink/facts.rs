@@ -180,24 +180,28 @@ impl Facts {
         let values = index.guids().len();
         let mut prevailing_module = vec![NONE; values];
         let mut by_value = vec![Global::NEW; values];
-        // Names that are no value, and names that differ from the name in IR, as on Mach-O.
+        // Names that are no value.
         let mut others: HashMap<Guid, Global> = HashMap::new();
         let mut facts = Facts::new(index, Prevails::Module(Vec::new()));
         // Look-ups miss the cache, so they are made by all threads; the rest is done in order.
-        let found: Vec<Vec<Option<ValueId>>> = modules
+        // The value of the name in IR, and that of the linker's name, under which all that is said
+        // of a name comes together: `\1_f` in one module is `f` in another, on Mach-O.
+        let found: Vec<Vec<[Option<ValueId>; 2]>> = modules
             .par_iter()
             .map(|module| {
-                let find = |mention: &Mention| index.find(mention.ir.unwrap_or(mention.name));
+                let find = |mention: &Mention| {
+                    let value = index.find(mention.ir.unwrap_or(mention.name));
+                    let plain = mention.ir.is_none_or(|guid| guid == mention.name);
+                    [value, if plain { value } else { index.find(mention.name) }]
+                };
                 module.mentions.iter().map(find).collect()
             })
             .collect();
         for ((number, module), found) in modules.iter().enumerate().zip(&found) {
             // LLVM numbers the partitions of thin modules from 1.
             let partition = if module.regular { REGULAR } else { number as u32 + 1 };
-            for (mention, &found) in module.mentions.iter().zip(found) {
+            for (mention, &[found, key]) in module.mentions.iter().zip(found) {
                 let value = found.filter(|_| mention.ir.is_some());
-                let plain = mention.ir.is_none_or(|guid| guid == mention.name);
-                let key = found.filter(|_| plain);
                 let global = match key.and_then(|v| by_value.get_mut(v.index())) {
                     Some(global) => global,
                     None => others.entry(mention.name).or_insert(Global::NEW),
@@ -224,7 +228,12 @@ impl Facts {
         });
         facts.prevailing_type = vec![Prevailing::Unknown; values];
         for (at, global) in by_value.iter().enumerate() {
-            facts.note(global, global.ir.is_some().then_some(ValueId(at as u32)));
+            let own = ValueId(at as u32);
+            let value = global.ir.and_then(|(guid, _)| match index.guid(own) == guid {
+                true => Some(own),
+                false => index.find(guid),
+            });
+            facts.note(global, value);
         }
         for global in others.values() {
             facts.note(global, global.ir.and_then(|(guid, _)| index.find(guid)));

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
 use super::saved_link::{FileInput, SavedLink, resolution_text};
-use crate::config::{Config, OutputKind};
+use crate::config::{Config, OutputKind, RelocModel};
 use crate::container::{self, FileBytes};
 use crate::distributed::{
     self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, write_atomically,
@@ -205,7 +205,8 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         save_temps: false,
         threads: 0,
         options: ThinLinkOptions::default(),
-        config: Config::default(),
+        // `lto::Config` starts with it; the linker plugin asks its linker.
+        config: Config { reloc_model: Some(RelocModel::Pic), ..Config::default() },
     };
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
