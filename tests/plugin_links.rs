@@ -236,6 +236,36 @@ fn an_alias_outlives_what_it_stood_for() {
     }
 }
 
+/// Of a chain of aliases the middle one loses against another definition. No linker for ELF does
+/// that, but resolutions can say it.
+#[test]
+fn an_alias_of_a_lost_alias_stands_for_the_object() {
+    let s = Scratch::new("links-alias-chain");
+    s.write(
+        "chain.ll",
+        "target datalayout = \"e-m:e-i64:64-f80:128-n8:16:32:64-S128\"
+         target triple = \"x86_64-unknown-linux-gnu\"
+         @outer = weak alias i32, ptr @middle
+         @middle = alias i32, ptr @object
+         @object = global i32 1\n",
+    );
+    s.run("llvm-as-22", "chain.ll -o chain.o");
+    let mut command = s.command(
+        env!("CARGO_BIN_EXE_llvm-lto2"),
+        "run chain.o -r=chain.o,outer,px -r=chain.o,middle, -r=chain.o,object,px -o out",
+    );
+    command.env("LTO_LLVM", support::llvm(22));
+    support::checked(command);
+    let symbols = s.run("llvm-nm-22", "out.0");
+    let address = |name: &str| {
+        let line = symbols.lines().find(|l| l.ends_with(&format!(" {name}")));
+        line.and_then(|l| l.split(' ').next()).map(str::to_owned)
+    };
+    assert!(address("outer").is_some(), "{symbols}");
+    assert_eq!(address("outer"), address("object"), "{symbols}");
+    assert_eq!(address("middle"), None, "{symbols}");
+}
+
 #[test]
 fn a_section_found_by_its_name_is_kept() {
     let s = Scratch::new("links-section");

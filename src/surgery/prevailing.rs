@@ -134,6 +134,7 @@ impl Pass<'_, '_> {
         let bases = std::mem::take(&mut self.aliases);
         for (&base, aliases) in &bases {
             if self.edits.fate(base) != Fate::Declare {
+                self.past_discarded_aliases(base, aliases);
                 continue;
             }
             let mut defined = None;
@@ -169,6 +170,18 @@ impl Pass<'_, '_> {
         }
         self.aliases = bases;
         Ok(())
+    }
+
+    /// Aliases of an alias that became a declaration stand for what that one stood for.
+    fn past_discarded_aliases(&mut self, base: usize, aliases: &[usize]) {
+        for &alias in aliases {
+            let Some(next) = self.global(alias).map(|g| g.operand as usize) else { continue };
+            let through_discarded = self.edits.fate(next) == Fate::Declare
+                && self.global(next).is_some_and(|g| g.kind == GlobalKind::Alias);
+            if through_discarded && self.edits.fate(alias) == Fate::Keep {
+                self.edits.global(alias).aliasee = Some(base);
+            }
+        }
     }
 
     /// The other members of comdats of which a member was discarded.
