@@ -493,3 +493,27 @@ fn a_workload_definition_takes_the_place_of_the_limits() {
         assert_eq!(output.status.code(), Some(1));
     }
 }
+
+/// Five sources, linked to objects: with promoted locals named after the module's hash, and after
+/// its source.
+#[test]
+fn promoted_locals_have_llvms_names() {
+    let s = Scratch::new("thinlink-promoted");
+    compile(&s, 22, &[]);
+    resolutions(&s, 22, PROGRAM);
+    for option in ["", "-use-source-filename-for-promoted-locals"] {
+        let args = format!("run @out.resolution.txt {option} -o");
+        s.run("llvm-lto2-22", &format!("{args} theirs"));
+        let mut command = s.command(env!("CARGO_BIN_EXE_llvm-lto2"), &format!("{args} ours"));
+        command.env("LTO_LLVM", support::llvm(22));
+        support::checked(command);
+        let mut names = String::new();
+        for number in 1..=SOURCES.len() {
+            let (ours, theirs) = (format!("ours.{number}"), format!("theirs.{number}"));
+            assert!(s.read(&ours) == s.read(&theirs), "{option} {number}");
+            names += &s.run("nm", &ours);
+        }
+        let by_source = names.lines().any(|l| l.contains(".llvm.") && l.ends_with("_cpp"));
+        assert_eq!(by_source, !option.is_empty(), "{names}");
+    }
+}

@@ -17,7 +17,7 @@ use crate::summary::{
 };
 use crate::surgery::thin::{Decision, Defined};
 use crate::symbols::triple::{ObjectFormat, Triple};
-use crate::thinlink::{LinkPlan, promoted_name};
+use crate::thinlink::{LinkPlan, promoted_name, promoted_name_by_source};
 
 /// A module of the link.
 #[derive(Clone, Debug)]
@@ -213,7 +213,7 @@ impl<'l, 'a> Link<'l, 'a> {
                     .copied()
                     .flatten()
                     .is_some_and(|value| self.is_dso_local(value)),
-                promoted: promoted.then(|| promoted_name(&g.name, self.index, values.id)),
+                promoted: promoted.then(|| self.promoted_name(values, g)),
             }
         };
         values.module.globals.iter().enumerate().map(decide).collect()
@@ -224,13 +224,22 @@ impl<'l, 'a> Link<'l, 'a> {
         let mut exported = Exported::default();
         for (id, (g, value)) in values.module.globals.iter().zip(&values.values).enumerate() {
             if g.linkage.is_local() && can_be_promoted(g) {
-                exported.promoted.insert(id, promoted_name(&g.name, self.index, values.id));
+                exported.promoted.insert(id, self.promoted_name(values, g));
             }
             if value.is_some_and(|value| self.is_dso_local(value)) {
                 exported.dso_local.insert(id);
             }
         }
         exported
+    }
+
+    /// The name of a local definition that other modules refer to.
+    fn promoted_name(&self, values: &Values<'_>, g: &GlobalValue<'_>) -> Vec<u8> {
+        let by_source = self.plan.options.use_source_filename_for_promoted_locals;
+        by_source
+            .then(|| promoted_name_by_source(&g.name, &values.module.source_file_name))
+            .flatten()
+            .unwrap_or_else(|| promoted_name(&g.name, self.index, values.id))
     }
 
     /// `ModuleSummaryIndex::isGlobalValueLive`.
@@ -271,7 +280,7 @@ fn can_be_promoted(g: &GlobalValue<'_>) -> bool {
 ///
 /// # Errors
 /// Malformed module flags.
-pub fn position_independent(reloc: Option<RelocModel>, module: &Module<'_>) -> Result<bool> {
+fn position_independent(reloc: Option<RelocModel>, module: &Module<'_>) -> Result<bool> {
     if Triple::parse(&module.triple).format != ObjectFormat::Elf {
         return Ok(false);
     }

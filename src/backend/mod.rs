@@ -26,6 +26,6 @@ mod rounds;
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};
 pub use key::{common_key, linked_key};
-pub use link::{Link, Phases, Source, position_independent};
+pub use link::{Link, Phases, Source};
 pub use make::{Cached, Made, Watch};
 pub use rounds::{First, RoundSizes, Rounded, Rounds, Second, TwoRounds};
