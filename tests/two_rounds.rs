@@ -176,6 +176,55 @@ fn what_cannot_be_done_is_said() {
     assert!(said.contains("needs LLVM 20 or newer"), "{said}");
 }
 
+/// A program in the worker's place that is `lto-worker`, but for the worker that starts as number
+/// `lost`: that one is killed after `delay` seconds. With one thread each round has one worker.
+fn worker_that_is_lost(s: &Scratch, lost: u32, delay: &str) {
+    let worker = env!("CARGO_BIN_EXE_lto-worker");
+    let script = format!(
+        "#!/bin/sh\necho >> started\nif [ $(wc -l < started) -eq {lost} ]; then\n  \
+         (sleep {delay}; kill -9 $$) > /dev/null 2>&1 &\n  [ {delay} = 0 ] && sleep 9\nfi\n\
+         exec '{worker}' \"$@\"\n"
+    );
+    s.write("worker", &script);
+    s.run("chmod", "+x worker");
+    let _ = fs::remove_file(s.path().join("started"));
+}
+
+#[test]
+fn a_worker_lost_in_either_round_ends_the_link() {
+    let s = Scratch::new("rounds-lost");
+    let thin = three_modules(&s);
+    let args = format!("{thin} {ROUNDS} -thinlto-threads=1");
+    ours(&s, &args);
+    let worker = s.path().join("worker");
+    for round in [1, 2] {
+        worker_that_is_lost(&s, round, "0");
+        let said = fails(&s, &args, &[("LTO_WORKER", &worker)]);
+        assert!(said.contains("killed by signal 9"), "round {round}: {said}");
+        // At whatever moment: what comes out, if anything, is the second round's object.
+        for delay in ["0.01", "0.02", "0.04", "0.08"] {
+            worker_that_is_lost(&s, round, delay);
+            let mut command = s.command(OURS, &format!("run {args} -o perhaps"));
+            command.env("LTO_LLVM", llvm(22)).env("LTO_WORKER", &worker);
+            let output = command.output().unwrap();
+            let objects: Vec<_> =
+                s.files().into_iter().filter(|f| f.starts_with("perhaps")).collect();
+            assert_eq!(output.status.success(), objects.len() == 2, "{delay}: {output:?}");
+            assert!(output.status.success() || objects.is_empty(), "{delay}: {output:?}");
+            for object in objects {
+                assert!(s.read(&object) == s.read(&object.replace("perhaps", "ours")), "{object}");
+                fs::remove_file(s.path().join(&object)).unwrap();
+            }
+        }
+    }
+}
+
+/// Takes a number of bytes out of what the report says of the whole link.
+fn reported(report: &str, before: &str) -> i64 {
+    let (rest, _) = report.split_once(before).unwrap_or_else(|| panic!("{before}: {report}"));
+    rest.rsplit([' ', ':']).find(|w| !w.is_empty()).unwrap().parse().unwrap()
+}
+
 /// lua for both object formats, outlined and merged across its modules.
 #[test]
 fn a_real_program_is_llvms() {
@@ -208,4 +257,37 @@ fn a_real_program_is_llvms() {
     s.write("arguments", &args);
     let options = "-enable-machine-outliner=always -enable-global-merge-func";
     assert!(same_objects(&s, &format!("@arguments {ROUNDS} {options}")) > 30);
+
+    // What is reported is what a linker finds that folds equal functions.
+    let sections = "-function-sections -data-sections";
+    let linked_code = |objects: &str| {
+        let link = format!("--icf=all -e main --unresolved-symbols=ignore-all {objects} -o linked");
+        s.run("ld.lld-22", &link);
+        let sections = s.run("llvm-size-22", "-A linked");
+        let text = sections.lines().find(|line| line.starts_with(".text ")).unwrap();
+        text.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap()
+    };
+    let objects = |prefix: &str| {
+        let objects = s.files().into_iter().filter(|f| f.starts_with(prefix));
+        objects.collect::<Vec<_>>().join(" ")
+    };
+    let run = |more: &str, out: &str| {
+        let args = format!("run @arguments {sections} {options} {more} -o {out}");
+        let mut command = s.command(OURS, &args);
+        command.env("LTO_LLVM", llvm(22));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    run("-codegen-data-generate", "once");
+    let report = run(&format!("{ROUNDS} -thinlto-two-rounds-report"), "twice");
+    let all = report.lines().last().unwrap();
+    let (first, second) = (reported(all, " bytes of code"), reported(all, " after two"));
+    let (outlining, merging) = (reported(all, " saved by outlining"), reported(all, " by merging"));
+    assert_eq!(first - second, outlining + merging, "{all}");
+    let (once, twice) = (linked_code(&objects("once.")), linked_code(&objects("twice.")));
+    // The linker finds a few more functions to be equal, of either round.
+    for (linked, told) in [(once, first), (twice, second)] {
+        assert!((linked - told).abs() * 200 < told, "{linked} bytes linked: {all}");
+    }
 }

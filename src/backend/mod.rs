@@ -22,10 +22,12 @@ mod key;
 mod link;
 mod make;
 mod rounds;
+mod sizes;
 
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};
 pub use key::{common_key, linked_key};
 pub use link::{Link, Phases, Source};
 pub use make::{Cached, Made, Watch};
-pub use rounds::{First, RoundSizes, Rounded, Rounds, Second, TwoRounds};
+pub use rounds::{First, Rounded, Rounds, Second, TwoRounds};
+pub use sizes::RoundSizes;

@@ -18,10 +18,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 use parking_lot::Mutex;
 
 use super::make::Watch;
+use super::sizes::{self, BothRounds, Code, RoundSizes};
 use super::{Job, Made, Settings, Stage, common_key};
 use crate::cache::{Cache, Key, KeyBuilder};
 use crate::cgdata::{FinalizeOptions, Merger, ObjectData, extract};
@@ -44,6 +44,8 @@ const MEMORY: u64 = 2 << 30;
 pub struct Rounds {
     /// `-thinlto-two-rounds-cache-path`: where objects and bitcode of the first round are kept.
     pub cache: Option<PathBuf>,
+    /// `-thinlto-two-rounds-report`, which LLVM does not have: say what was saved.
+    pub report: bool,
 }
 
 impl Rounds {
@@ -66,6 +68,8 @@ impl Rounds {
                 }
                 ("codegen-data-thinlto-two-rounds", Some("0" | "false")) => wanted = false,
                 ("codegen-data-thinlto-two-rounds", Some(_)) => bad = Some(option.clone()),
+                ("thinlto-two-rounds-report", None) => rounds.report = true,
+                ("thinlto-two-rounds-report", Some(_)) => bad = Some(option.clone()),
                 ("thinlto-two-rounds-cache-path", None) => bad = Some(option.clone()),
                 ("thinlto-two-rounds-cache-path", Some(path)) => {
                     rounds.cache = (!path.is_empty()).then(|| PathBuf::from(path));
@@ -89,6 +93,7 @@ pub struct TwoRounds {
     common: Key,
     in_memory: AtomicU64,
     memory: u64,
+    report: bool,
 }
 
 /// What the first round left of a module.
@@ -99,8 +104,7 @@ pub struct First {
     /// Optimized; `None` where the job was ended before.
     bitcode: Option<Bytes>,
     data: Option<ObjectData>,
-    /// Bytes of code in the object.
-    code: u64,
+    code: Code,
     /// What LLVM said, and the most memory that it took.
     pub made: Made,
 }
@@ -114,23 +118,8 @@ pub struct Second<'r> {
     digest: Key,
 }
 
-/// The object of the last round, and what the rounds came to where there were two.
-pub type Rounded = (Made, Option<RoundSizes>);
-
-/// What two rounds came to, for one module.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoundSizes {
-    /// LLVM's name for the module.
-    pub module: String,
-    /// Bytes of code after the first round, which outlines and merges within the module.
-    pub first_code: u64,
-    /// Bytes of code after the second.
-    pub second_code: u64,
-    /// Functions that the second round outlined into (`OUTLINED_FUNCTION_0`).
-    pub outlined_functions: u64,
-    /// Functions that the second round made for several others (`f.Tgm`).
-    pub merged_functions: u64,
-}
+/// The object of the last round, and the code of both where there were two.
+pub type Rounded = (Made, Option<BothRounds>);
 
 impl TwoRounds {
     /// Prepares. `settings` are those of the link, `engine` the one it would use without.
@@ -162,6 +151,7 @@ impl TwoRounds {
             cache: rounds.cache.as_deref().map(Cache::new),
             in_memory: AtomicU64::new(0),
             memory: max_memory.unwrap_or(MEMORY),
+            report: rounds.report,
         })
     }
 
@@ -228,7 +218,7 @@ impl TwoRounds {
         made: Made,
     ) -> Result<First> {
         let data = extract(object).map_err(|e| e.in_file(&identifier))?;
-        let code = code_size(object);
+        let code = Code::of(object);
         Ok(First { identifier, bitcode: Some(bitcode), data, code, made })
     }
 
@@ -245,6 +235,7 @@ impl TwoRounds {
 
     /// Both rounds of all jobs, on the threads of `schedule`: `first` makes the first round of a
     /// job, `second` what is left of it. A job that has one round alone leaves nothing in `first`.
+    /// Out come the objects, and what the rounds of each module came to that had two.
     ///
     /// # Errors
     /// The first in the order of the jobs.
@@ -255,7 +246,7 @@ impl TwoRounds {
         progress: &dyn Progress,
         first: impl Fn(usize) -> Result<First> + Sync,
         second: impl Fn(usize, First, &Second<'_>) -> Result<Rounded> + Sync,
-    ) -> Result<Vec<Rounded>> {
+    ) -> Result<(Vec<Made>, Vec<RoundSizes>)> {
         let mut firsts = schedule.run(jobs, progress, |number| {
             let result = first(number)?;
             let peak_memory = result.made.peak_memory;
@@ -263,12 +254,18 @@ impl TwoRounds {
         })?;
         let data = self.second(&mut firsts)?;
         let firsts: Vec<Mutex<First>> = firsts.into_iter().map(Mutex::new).collect();
-        schedule.run(jobs, progress, |number| {
+        let rounded = schedule.run(jobs, progress, |number| {
             let first = firsts.get(number).map(|first| std::mem::take(&mut *first.lock()));
             let result = second(number, first.unwrap_or_default(), &data)?;
             let peak_memory = result.0.peak_memory;
             Ok(Done { result, peak_memory })
-        })
+        })?;
+        let (mut made, both): (Vec<Made>, Vec<_>) = rounded.into_iter().unzip();
+        let sizes = sizes::compare(both.into_iter().flatten().collect());
+        if let (true, Some(last)) = (self.report, made.last_mut()) {
+            last.diagnostics.extend(RoundSizes::report(&sizes));
+        }
+        Ok((made, sizes))
     }
 
     /// Merges the codegen data of all modules, in their order, which decides nothing but the order
@@ -304,7 +301,7 @@ impl TwoRounds {
 }
 
 impl Second<'_> {
-    /// The second round of a module; by its size and that of the first.
+    /// The second round of a module, and the code of both.
     ///
     /// # Errors
     /// The engine's.
@@ -341,17 +338,12 @@ impl Second<'_> {
         let mut diagnostics = made.diagnostics;
         diagnostics.append(&mut second.diagnostics);
         second.diagnostics = diagnostics;
-        let sizes = second.object.as_deref().map(|object| {
-            let mut sizes = RoundSizes {
-                module: identifier,
-                first_code: code,
-                second_code: code_size(object),
-                ..RoundSizes::default()
-            };
-            count_functions(object, &mut sizes);
-            sizes
+        let both = second.object.as_deref().map(|object| BothRounds {
+            module: identifier,
+            first: code,
+            second: Code::of(object),
         });
-        Ok((second, sizes))
+        Ok((second, both))
     }
 }
 
@@ -363,26 +355,6 @@ fn first_options(llvm: u32) -> Vec<String> {
         options.push("-preserve-bc-uselistorder".to_owned());
     }
     options
-}
-
-/// Bytes of all sections with code; 0 where it is no object.
-fn code_size(object: &[u8]) -> u64 {
-    let Ok(file) = object::File::parse(object) else { return 0 };
-    file.sections().filter(|s| s.kind() == SectionKind::Text).map(|s| s.size()).sum()
-}
-
-/// What code generation made beside the module's own functions, by LLVM's names for it.
-fn count_functions(object: &[u8], sizes: &mut RoundSizes) {
-    let Ok(file) = object::File::parse(object) else { return };
-    for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
-        let Ok(name) = symbol.name_bytes() else { continue };
-        let plain = name.strip_prefix(b"_").unwrap_or(name);
-        if plain.starts_with(b"OUTLINED_FUNCTION_") {
-            sizes.outlined_functions += 1;
-        } else if plain.ends_with(b".Tgm") {
-            sizes.merged_functions += 1;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -400,12 +372,14 @@ mod tests {
             "-enable-machine-outliner",
             "--codegen-data-thinlto-two-rounds",
             "-thinlto-two-rounds-cache-path=/c",
+            "-thinlto-two-rounds-report",
         ]);
-        assert_eq!(rounds.unwrap(), Some(Rounds { cache: Some("/c".into()) }));
+        assert_eq!(rounds.unwrap(), Some(Rounds { cache: Some("/c".into()), report: true }));
         assert_eq!(rest, ["-enable-machine-outliner"]);
         assert_eq!(take(&["-codegen-data-thinlto-two-rounds=false"]).0.unwrap(), None);
         assert_eq!(take(&["-codegen-data-generate"]).0.unwrap(), None);
         assert!(take(&["-codegen-data-thinlto-two-rounds=perhaps"]).0.is_err());
         assert!(take(&["-thinlto-two-rounds-cache-path"]).0.is_err());
+        assert!(take(&["-thinlto-two-rounds-report=1"]).0.is_err());
     }
 }

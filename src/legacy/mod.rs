@@ -191,8 +191,8 @@ impl ThinLto<'_, '_> {
             None => Ok((self.alone(number)?, None)),
             Some(_) => second.make(first, backend, &mut |_, _| Ok(true)),
         };
-        let made = rounds.run(&self.schedule(), &self.jobs(), progress, first, second)?;
-        Ok(made.into_iter().map(|(made, _)| made).collect())
+        let (made, _) = rounds.run(&self.schedule(), &self.jobs(), progress, first, second)?;
+        Ok(made)
     }
 
     fn jobs(&self) -> Vec<Job> {

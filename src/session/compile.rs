@@ -69,9 +69,8 @@ pub(super) fn compile(
             let second = |number: usize, first, second: &Second<'_>| {
                 unit(number)?.second(first, second, engine)
             };
-            let made = rounds.run(&schedule, &jobs, &Terminal::stderr(), first, second)?;
-            let (made, of_units): (Vec<Made>, Vec<Option<RoundSizes>>) = made.into_iter().unzip();
-            sizes.extend(of_units.into_iter().flatten());
+            let made;
+            (made, sizes) = rounds.run(&schedule, &jobs, &Terminal::stderr(), first, second)?;
             made
         }
     };

@@ -258,21 +258,24 @@ impl Stats {
 fn rounds(modules: &[RoundSizes]) -> String {
     let sizes = |s: &RoundSizes| {
         format!(
-            "\"first_code_bytes\": {}, \"second_code_bytes\": {}, \"outlined_functions\": {}, \
-             \"merged_functions\": {}",
-            s.first_code, s.second_code, s.outlined_functions, s.merged_functions
+            "\"first_code_bytes\": {}, \"second_code_bytes\": {}, \"first_copied_bytes\": {}, \
+             \"second_copied_bytes\": {}, \"outlined_functions\": {}, \"merged_functions\": {}, \
+             \"saved_by_outlining_bytes\": {}, \"saved_by_merging_bytes\": {}",
+            s.first_code,
+            s.second_code,
+            s.first_copies,
+            s.second_copies,
+            s.outlined_functions,
+            s.merged_functions,
+            s.saved_by_outlining,
+            s.saved_by_merging
         )
     };
-    let mut all = RoundSizes::default();
-    let mut list = Vec::new();
-    for module in modules {
-        all.first_code += module.first_code;
-        all.second_code += module.second_code;
-        all.outlined_functions += module.outlined_functions;
-        all.merged_functions += module.merged_functions;
-        list.push(format!("{{\"module\": {}, {}}}", quote(&module.module), sizes(module)));
-    }
-    format!("{{{}, \"modules\": [{}]}}", sizes(&all), list.join(", "))
+    let list: Vec<_> = modules
+        .iter()
+        .map(|m| format!("{{\"module\": {}, {}}}", quote(&m.module), sizes(m)))
+        .collect();
+    format!("{{{}, \"modules\": [{}]}}", sizes(&RoundSizes::total(modules)), list.join(", "))
 }
 
 /// A JSON string.
