@@ -131,7 +131,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let settings = compile::settings(config);
     let kept = Kept::open(config)?;
     let cached = match &kept {
-        // Two rounds have a cache of their own.
+        // Two rounds have keys of their own.
         Some(_) if rounds.is_some() => None,
         Some(kept) => Some(kept.cached(config, &options, &engine, &settings, inputs)?),
         None => None,
@@ -153,7 +153,8 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             }
             save_index(config, &plan)?;
             phase(&mut stats, Phase::Plan);
-            compile::compile(config, &engine, cached.as_ref(), rounds.as_ref(), inputs, &plan)?
+            let rounds = rounds.as_ref().map(|rounds| (rounds, kept.as_ref().map(Kept::cache)));
+            compile::compile(config, &engine, cached.as_ref(), rounds, inputs, &plan)?
         }
     };
     stats.engine(&engine);

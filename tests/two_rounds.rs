@@ -140,6 +140,16 @@ fn the_first_round_is_kept_or_made_again() {
     // Object and bitcode of the first round, object of the second.
     let files = kept(&s);
     assert_eq!(files.len(), 6);
+    // The link's own cache will do, as with LLVM; with both, each has its part.
+    fs::rename(s.path().join("cache"), s.path().join("first")).unwrap();
+    ours(&s, &format!("{thin} {ROUNDS} -cache-dir=cache"));
+    assert_eq!(kept(&s).len(), 6);
+    fs::remove_dir_all(s.path().join("cache")).unwrap();
+    ours(&s, &format!("{thin} {ROUNDS} -cache-dir=cache -thinlto-two-rounds-cache-path=first"));
+    assert_eq!(kept(&s).len(), 2);
+    fs::remove_dir_all(s.path().join("cache")).unwrap();
+    ours(&s, &args);
+    assert_eq!(kept(&s), files);
     ours(&s, &args);
     assert_eq!(kept(&s), files);
     assert!(objects == [s.read("ours.1"), s.read("ours.2")]);
@@ -174,6 +184,24 @@ fn what_cannot_be_done_is_said() {
     s.clang(19, "--target=arm64-apple-darwin -Oz -flto=thin -c one.c two.c");
     let said = fails(&s, &args, &[("LTO_LLVM", &llvm(19))]);
     assert!(said.contains("needs LLVM 20 or newer"), "{said}");
+}
+
+#[test]
+fn what_reads_other_files_is_kept_by_neither_round() {
+    let s = Scratch::new("rounds-incbin");
+    let thin = three_modules(&s);
+    s.write("data", "one");
+    let asm = "__asm__(\".section __DATA,__d\\n.globl _d\\n_d: .incbin \\\"data\\\"\");\n";
+    let two = String::from_utf8(s.read("two.c")).unwrap();
+    s.write("two.c", two + asm);
+    s.clang(22, "--target=arm64-apple-darwin -Oz -flto=thin -c two.c");
+    let args = format!("{thin} -r=two.o,_d,px {ROUNDS} -cache-dir=cache");
+    for text in ["one", "two"] {
+        s.write("data", text);
+        ours(&s, &args);
+        let object = s.read("ours.2");
+        assert!(object.windows(3).any(|w| w == text.as_bytes()), "{text}");
+    }
 }
 
 /// A program in the worker's place that is `lto-worker`, but for the worker that starts as number

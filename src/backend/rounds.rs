@@ -42,7 +42,8 @@ const MEMORY: u64 = 2 << 30;
 /// That two rounds are wanted, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rounds {
-    /// `-thinlto-two-rounds-cache-path`: where objects and bitcode of the first round are kept.
+    /// `-thinlto-two-rounds-cache-path`: where objects and bitcode of the first round are kept, if
+    /// not in the link's cache.
     pub cache: Option<PathBuf>,
     /// `-thinlto-two-rounds-report`, which LLVM does not have: say what was saved.
     pub report: bool,
@@ -86,9 +87,12 @@ impl Rounds {
 }
 
 /// The first round, and what is needed for the second.
-pub struct TwoRounds {
+pub struct TwoRounds<'c> {
     engine: LazyEngine,
-    cache: Option<Cache>,
+    /// Of the link.
+    cache: Option<&'c Cache>,
+    /// For these rounds.
+    own_cache: Option<Cache>,
     /// Engine and settings without codegen data; see [`common_key`].
     common: Key,
     in_memory: AtomicU64,
@@ -105,13 +109,15 @@ pub struct First {
     bitcode: Option<Bytes>,
     data: Option<ObjectData>,
     code: Code,
+    /// Whether all that its object is made from is known.
+    may_be_kept: bool,
     /// What LLVM said, and the most memory that it took.
     pub made: Made,
 }
 
 /// The second round.
 pub struct Second<'r> {
-    rounds: &'r TwoRounds,
+    rounds: &'r TwoRounds<'r>,
     engine: LazyEngine,
     /// The merged data, under the name that the engine's options have.
     _data: NamedBytes,
@@ -121,8 +127,9 @@ pub struct Second<'r> {
 /// The object of the last round, and the code of both where there were two.
 pub type Rounded = (Made, Option<BothRounds>);
 
-impl TwoRounds {
-    /// Prepares. `settings` are those of the link, `engine` the one it would use without.
+impl<'c> TwoRounds<'c> {
+    /// Prepares. `settings` are those of the link, `engine` the one it would use without, `cache`
+    /// the link's.
     ///
     /// # Errors
     /// Unsupported, where the LLVM is older than 20 or runs within this process; where the engine's
@@ -132,6 +139,7 @@ impl TwoRounds {
         engine: &LazyEngine,
         settings: &Settings,
         max_memory: Option<u64>,
+        cache: Option<&'c Cache>,
     ) -> Result<Self> {
         let version = engine.library().version;
         if version.major < FIRST_LLVM {
@@ -148,7 +156,8 @@ impl TwoRounds {
         Ok(TwoRounds {
             common: common_key(engine, settings)?,
             engine: engine.with_options(&first_options(version.major))?,
-            cache: rounds.cache.as_deref().map(Cache::new),
+            cache,
+            own_cache: rounds.cache.as_deref().map(Cache::new),
             in_memory: AtomicU64::new(0),
             memory: max_memory.unwrap_or(MEMORY),
             report: rounds.report,
@@ -167,16 +176,17 @@ impl TwoRounds {
     pub fn first(&self, mut job: Job, settings: &Settings, watch: &mut Watch<'_>) -> Result<First> {
         // Codegen data has names of modules; they are LLVM's.
         job.place.clone_from(&job.identifier);
-        let kept = match &self.cache {
-            Some(cache) if !job.reads_other_files()? => Some((cache, self.first_keys(&job))),
-            _ => None,
-        };
+        let cache = self.own_cache.as_ref().or(self.cache);
+        let may_be_kept = cache.is_some() && !job.reads_other_files()?;
+        let kept = cache.filter(|_| may_be_kept).map(|cache| (cache, self.first_keys(&job)));
         if let Some((cache, (object, bitcode))) = &kept
             // One without the other is nothing: they must be of one compilation.
             && let (Some(object), Some(bitcode)) = (cache.lookup(object), cache.lookup(bitcode))
         {
             let object = Bytes::from(object.object);
-            return self.taken(job.identifier, &object, bitcode.object.into(), Made::default());
+            let first =
+                self.taken(job.identifier, &object, bitcode.object.into(), Made::default())?;
+            return Ok(First { may_be_kept, ..first });
         }
         let settings = Settings { output: OutputKind::Objects, ..settings.clone() };
         let mut bitcode = None;
@@ -195,7 +205,8 @@ impl TwoRounds {
             cache.store(bitcode_key, &bitcode)?;
         }
         let bitcode = self.keep(bitcode)?;
-        self.taken(job.identifier, &object, bitcode, made)
+        let first = self.taken(job.identifier, &object, bitcode, made)?;
+        Ok(First { may_be_kept, ..first })
     }
 
     /// Keys of the first round's object and bitcode.
@@ -219,7 +230,7 @@ impl TwoRounds {
     ) -> Result<First> {
         let data = extract(object).map_err(|e| e.in_file(&identifier))?;
         let code = Code::of(object);
-        Ok(First { identifier, bitcode: Some(bitcode), data, code, made })
+        Ok(First { identifier, bitcode: Some(bitcode), data, code, may_be_kept: false, made })
     }
 
     /// Bitcode goes to a file where too much of it is in memory.
@@ -311,13 +322,14 @@ impl Second<'_> {
         settings: &Settings,
         watch: &mut Watch<'_>,
     ) -> Result<Rounded> {
-        let First { identifier, bitcode, code, made, .. } = first;
+        let First { identifier, bitcode, code, may_be_kept, made, .. } = first;
         let Some(bitcode) = bitcode else { return Ok((made, None)) };
         let mut key = KeyBuilder::new("second round's object 1");
         key.key("common", &self.rounds.common).key("codegen data", &self.digest);
         key.bytes("bitcode", &bitcode);
         let key = key.finish();
-        let found = self.rounds.cache.as_ref().and_then(|cache| cache.lookup(&key));
+        let cache = self.rounds.cache.or(self.rounds.own_cache.as_ref()).filter(|_| may_be_kept);
+        let found = cache.and_then(|cache| cache.lookup(&key));
         let mut second = match found {
             Some(hit) => Made::from(hit),
             None => {
@@ -329,10 +341,11 @@ impl Second<'_> {
                 };
                 let settings = Settings { codegen_only: true, ..settings.clone() };
                 let made = job.run(&settings, &self.engine, watch)?;
-                if let (Some(cache), Some(object)) = (&self.rounds.cache, &made.object) {
-                    cache.store(&key, object)?;
-                }
-                made
+                let stored = match (cache, &made.object) {
+                    (Some(cache), Some(object)) => cache.store(&key, object)?,
+                    _ => None,
+                };
+                Made { entry: stored.map(|hit| hit.entry), ..made }
             }
         };
         let mut diagnostics = made.diagnostics;

@@ -84,7 +84,7 @@ pub fn run(settings: &Settings, inputs: &[Input<'_>], progress: &dyn Progress) -
     }
     let kept = settings.cache.as_ref().map(|cache| (Cache::new(&cache.directory), cache.policy));
     let cached = match &kept {
-        // Two rounds have a cache of their own.
+        // Two rounds have keys of their own.
         Some((cache, _)) if !settings.disable_codegen && link.resolved.rounds.is_none() => {
             let backend = &link.resolved.backend;
             Some(Cached::new(cache, &link.engine, backend, Some(link.key()))?)
@@ -93,7 +93,7 @@ pub fn run(settings: &Settings, inputs: &[Input<'_>], progress: &dyn Progress) -
     };
     let made = match link.all_found(cached.as_ref()) {
         Some(made) => made,
-        None => link.compile(cached.as_ref(), progress)?,
+        None => link.compile(cached.as_ref(), kept.as_ref().map(|(cache, _)| cache), progress)?,
     };
     link.finish(made, kept.as_ref().map(|(cache, policy)| (cache, policy)))
 }
@@ -127,7 +127,12 @@ impl ThinLto<'_, '_> {
         (0..self.modules.len()).map(|number| cached.whole_link(number)).collect()
     }
 
-    fn compile(&self, cached: Option<&Cached<'_>>, progress: &dyn Progress) -> Result<Vec<Made>> {
+    fn compile(
+        &self,
+        cached: Option<&Cached<'_>>,
+        cache: Option<&Cache>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Made>> {
         let mut thin_link = self.resolved.thin_link.clone();
         thin_link.behaviour = Behaviour::of_llvm(self.engine.library().version.major);
         let (index, ids) = self.modules.index(&thin_link)?;
@@ -151,7 +156,7 @@ impl ThinLto<'_, '_> {
             Some((if keeps_all { &friendly } else { &internalizing }, id))
         };
         if let Some(rounds) = &self.resolved.rounds {
-            return self.twice(rounds, progress, choose);
+            return self.twice(rounds, cache, progress, choose);
         }
         self.each(progress, |number| {
             let Some((link, id)) = choose(number) else { return self.alone(number) };
@@ -172,11 +177,13 @@ impl ThinLto<'_, '_> {
     fn twice<'l, 'b: 'l>(
         &self,
         rounds: &Rounds,
+        cache: Option<&Cache>,
         progress: &dyn Progress,
         choose: impl Fn(usize) -> Option<(&'l Link<'l, 'b>, ModuleId)> + Sync,
     ) -> Result<Vec<Made>> {
         let backend = &self.resolved.backend;
-        let rounds = TwoRounds::new(rounds, &self.engine, backend, self.resolved.max_memory)?;
+        let max_memory = self.resolved.max_memory;
+        let rounds = TwoRounds::new(rounds, &self.engine, backend, max_memory, cache)?;
         let first = |number: usize| {
             let Some((link, id)) = choose(number) else { return Ok(First::default()) };
             self.save_early(link, id, number, rounds.engine())?;

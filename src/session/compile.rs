@@ -12,6 +12,7 @@ use crate::backend::{
     self, Cached, First, Link, Made, Phases, RoundSizes, Rounded, Rounds, Second, Settings,
     TwoRounds,
 };
+use crate::cache::Cache;
 use crate::config::{CodeModel, Config, OutputKind, RelocModel};
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
@@ -40,7 +41,7 @@ pub(super) fn compile(
     config: &Config,
     engine: &LazyEngine,
     cached: Option<&Cached<'_>>,
-    rounds: Option<&Rounds>,
+    rounds: Option<(&Rounds, Option<&Cache>)>,
     inputs: &[Input<'_>],
     plan: &Plan<'_>,
 ) -> Result<Compiled> {
@@ -63,8 +64,8 @@ pub(super) fn compile(
         None => {
             schedule.run(&jobs, &Terminal::stderr(), |number| done(unit(number)?.make(engine)?))?
         }
-        Some(rounds) => {
-            let rounds = TwoRounds::new(rounds, engine, settings, config.max_memory)?;
+        Some((rounds, cache)) => {
+            let rounds = TwoRounds::new(rounds, engine, settings, config.max_memory, cache)?;
             let first = |number: usize| unit(number)?.first(&rounds);
             let second = |number: usize, first, second: &Second<'_>| {
                 unit(number)?.second(first, second, engine)
@@ -252,7 +253,7 @@ impl<'c, 'a> Unit<'c, 'a> {
     }
 
     /// The first round of a module with a summary. Regular LTO has one round alone.
-    fn first(&self, rounds: &TwoRounds) -> Result<First> {
+    fn first(&self, rounds: &TwoRounds<'_>) -> Result<First> {
         let UnitKind::Thin { module, .. } = self.unit.kind else { return Ok(First::default()) };
         let job = self.early(module, rounds.engine())?.job(module)?;
         rounds.first(job, self.settings, &mut |stage, lease| {

@@ -37,6 +37,11 @@ impl Kept {
         })
     }
 
+    /// The cache itself.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// Its use by the backends.
     ///
     /// # Errors
