@@ -9,27 +9,7 @@ mod codegen_flags;
 
 use std::path::PathBuf;
 
-/// `Reloc::Model`: how code refers to addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RelocModel {
-    /// Addresses are known when linking; `static`.
-    Static,
-    /// Code may be loaded anywhere; `pic`.
-    Pic,
-    /// As static, but references to other modules may be dynamic (Mach-O); `dynamic-no-pic`.
-    DynamicNoPic,
-}
-
-/// `CodeModel::Model`: how far apart code and data may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the variants are the words of LLVM's -code-model
-pub enum CodeModel {
-    Tiny,
-    Small,
-    Kernel,
-    Medium,
-    Large,
-}
+pub use crate::ir::{CodeModel, RelocModel};
 
 /// What a link gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -229,3 +229,53 @@ impl SelectionKind {
         }
     }
 }
+
+/// `Reloc::Model`, as far as LTO uses it: how code refers to addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RelocModel {
+    /// Addresses are known when linking; `static`.
+    Static = 0,
+    /// Code may be loaded anywhere; `pic`.
+    Pic = 1,
+    /// As static, but references to other modules may be dynamic (Mach-O); `dynamic-no-pic`.
+    DynamicNoPic = 2,
+}
+
+impl RelocModel {
+    /// By the word of LLVM's `-relocation-model`.
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "static" => Some(RelocModel::Static),
+            "pic" => Some(RelocModel::Pic),
+            "dynamic-no-pic" => Some(RelocModel::DynamicNoPic),
+            _ => None,
+        }
+    }
+}
+
+/// `CodeModel::Model`: how far apart code and data may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are the words of LLVM's -code-model
+pub enum CodeModel {
+    Tiny = 0,
+    Small = 1,
+    Kernel = 2,
+    Medium = 3,
+    Large = 4,
+}
+
+impl CodeModel {
+    /// By the word of LLVM's `-code-model`.
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "tiny" => Some(CodeModel::Tiny),
+            "small" => Some(CodeModel::Small),
+            "kernel" => Some(CodeModel::Kernel),
+            "medium" => Some(CodeModel::Medium),
+            "large" => Some(CodeModel::Large),
+            _ => None,
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! program, since LLVM's libLTO belongs in a process of its own.
 
 use LTO::engine::{
-    Engine, EngineConfig, FileType, Library, LibraryInfo, PassOptions, Reloc, TargetConfig,
+    Engine, EngineConfig, FileType, Library, LibraryInfo, PassOptions, RelocModel, TargetConfig,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -185,7 +185,7 @@ fn regular_lto_as_lib_lto_does_it() {
             lease.verify().unwrap();
             lease
                 .set_target(&TargetConfig {
-                    reloc: Some(Reloc::Pic),
+                    reloc: Some(RelocModel::Pic),
                     flags_steer_optimizer: false,
                     // `LTOCodeGenerator::determineTarget` began to set it in LLVM 16.
                     data_sections: engine.llvm_major() > 15,
@@ -244,7 +244,7 @@ fn as_lto2_does_it(name: &str, flags: &[&str], pipeline: &str, sections: bool) {
         }
         lease
             .set_target(&TargetConfig {
-                reloc: Some(Reloc::Pic),
+                reloc: Some(RelocModel::Pic),
                 function_sections: sections,
                 data_sections: sections,
                 ..TargetConfig::default()

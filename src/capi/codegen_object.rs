@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::diagnostics::{Handler, Report};
 use super::options;
 use super::types::{lto_code_gen_t, lto_codegen_diagnostic_severity_t, lto_codegen_model};
-use crate::engine::{Bytes, Diagnostic, Reloc, Severity};
+use crate::engine::{Bytes, Diagnostic, RelocModel, Severity};
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
 use crate::regular::{Input, RegularLto};
@@ -145,11 +145,11 @@ impl CodeGenerator {
 }
 
 /// The relocation model by LLVM's own name; none is the target's default.
-pub(super) fn reloc(model: lto_codegen_model) -> Option<Reloc> {
+pub(super) fn reloc(model: lto_codegen_model) -> Option<RelocModel> {
     match model {
-        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_STATIC => Some(Reloc::Static),
-        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC => Some(Reloc::Pic),
-        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC_NO_PIC => Some(Reloc::DynamicNoPic),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_STATIC => Some(RelocModel::Static),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC => Some(RelocModel::Pic),
+        lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DYNAMIC_NO_PIC => Some(RelocModel::DynamicNoPic),
         lto_codegen_model::LTO_CODEGEN_PIC_MODEL_DEFAULT => None,
     }
 }

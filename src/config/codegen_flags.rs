@@ -55,22 +55,14 @@ impl Config {
             "data-sections" => self.data_sections = Some(boolean(name, value)?),
             "relax-elf-relocations" => self.relax_elf_relocations = boolean(name, value)?,
             "relocation-model" => {
-                self.reloc_model = Some(match required()? {
-                    "static" => RelocModel::Static,
-                    "pic" => RelocModel::Pic,
-                    "dynamic-no-pic" => RelocModel::DynamicNoPic,
-                    other => return Err(no_value(name, other)),
-                });
+                let word = required()?;
+                let model = RelocModel::named(word).ok_or_else(|| no_value(name, word))?;
+                self.reloc_model = Some(model);
             }
             "code-model" => {
-                self.code_model = Some(match required()? {
-                    "tiny" => CodeModel::Tiny,
-                    "small" => CodeModel::Small,
-                    "kernel" => CodeModel::Kernel,
-                    "medium" => CodeModel::Medium,
-                    "large" => CodeModel::Large,
-                    other => return Err(no_value(name, other)),
-                });
+                let word = required()?;
+                let model = CodeModel::named(word).ok_or_else(|| no_value(name, word))?;
+                self.code_model = Some(model);
             }
             // Which debugger to please: clang always passes it with -g. On ELF the code
             // generator's choice without it is gdb's, and that is what clang passes.

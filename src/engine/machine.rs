@@ -21,7 +21,7 @@ use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
-use super::{CodeModel, FileType, PassOptions, Reloc, TargetConfig};
+use super::{CodeModel, FileType, PassOptions, RelocModel, TargetConfig};
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
@@ -333,7 +333,7 @@ impl Machine {
             // `createTargetMachine` of LTOBackend.cpp.
             reloc = reloc.or_else(|| {
                 let level = self.module_flag(module, "PIC Level")?;
-                Some(if level == 0 { Reloc::Static } else { Reloc::Pic })
+                Some(if level == 0 { RelocModel::Static } else { RelocModel::Pic })
             });
             // The flag holds `CodeModel::Model` (CodeGen.h).
             code_model = code_model.or_else(|| match self.module_flag(module, "Code Model")? {

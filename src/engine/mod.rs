@@ -41,7 +41,7 @@ mod worker;
 
 use std::path::PathBuf;
 
-pub use crate::ir::{Linkage, UnnamedAddr, Visibility};
+pub use crate::ir::{CodeModel, Linkage, RelocModel, UnnamedAddr, Visibility};
 pub use identity::identity;
 pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
@@ -87,28 +87,6 @@ impl EngineConfig {
     }
 }
 
-/// `Reloc::Model`, as far as LTO uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[allow(missing_docs)] // the variants are LLVM's words
-pub enum Reloc {
-    Static = 0,
-    Pic = 1,
-    DynamicNoPic = 2,
-}
-
-/// `CodeModel::Model`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[allow(missing_docs)] // the variants are LLVM's words
-pub enum CodeModel {
-    Tiny = 0,
-    Small = 1,
-    Kernel = 2,
-    Medium = 3,
-    Large = 4,
-}
-
 /// What code generation aims at; the fields have the names of `lto::Config` and `TargetOptions`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetConfig {
@@ -123,7 +101,7 @@ pub struct TargetConfig {
     /// Code generation's own level (`CGOptLevel`), 0 to 3.
     pub cg_opt_level: u8,
     /// `None`: the module's "PIC Level" flag, and without one the target's default.
-    pub reloc: Option<Reloc>,
+    pub reloc: Option<RelocModel>,
     /// `None`: the module's "Code Model" flag, and without one the target's default.
     pub code_model: Option<CodeModel>,
     /// Whether the optimizer's target machine looks at those module flags too. `LTOBackend` does

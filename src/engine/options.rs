@@ -13,7 +13,7 @@
 //! - the rest would set a field of `TargetOptions` that is out of the C API's reach: asked for
 //!   with the value that is the default anyway they are taken, with any other they are an error.
 
-use super::{CodeModel, Reloc, TargetConfig};
+use super::{CodeModel, RelocModel, TargetConfig};
 use crate::error::{Error, Result};
 
 /// What the option strings say.
@@ -32,7 +32,7 @@ pub struct Options {
     /// `-mattr`, every occurrence, split at commas.
     pub mattrs: Vec<String>,
     /// `-relocation-model`.
-    pub relocation_model: Option<Reloc>,
+    pub relocation_model: Option<RelocModel>,
     /// `-code-model`.
     pub code_model: Option<CodeModel>,
     /// `-O`, which libLTO takes among its debug options: 0 to 3.
@@ -172,22 +172,14 @@ impl Options {
                 self.mattrs.extend(attributes.split(',').map(String::from));
             }
             "relocation-model" => {
-                self.relocation_model = Some(match required()? {
-                    "static" => Reloc::Static,
-                    "pic" => Reloc::Pic,
-                    "dynamic-no-pic" => Reloc::DynamicNoPic,
-                    other => return Err(unknown_word(name, other)),
-                });
+                let word = required()?;
+                let model = RelocModel::named(word).ok_or_else(|| unknown_word(name, word))?;
+                self.relocation_model = Some(model);
             }
             "code-model" => {
-                self.code_model = Some(match required()? {
-                    "tiny" => CodeModel::Tiny,
-                    "small" => CodeModel::Small,
-                    "kernel" => CodeModel::Kernel,
-                    "medium" => CodeModel::Medium,
-                    "large" => CodeModel::Large,
-                    other => return Err(unknown_word(name, other)),
-                });
+                let word = required()?;
+                let model = CodeModel::named(word).ok_or_else(|| unknown_word(name, word))?;
+                self.code_model = Some(model);
             }
             "O0" | "O1" | "O2" | "O3" => {
                 self.opt_level = name.bytes().next_back().map(|digit| digit - b'0');
@@ -301,7 +293,10 @@ mod tests {
     fn truth_values_words_and_levels() {
         assert_eq!(parsed(&["--use-ctors"]).use_ctors, Some(true));
         assert_eq!(parsed(&["-data-sections=0"]).data_sections, Some(false));
-        assert_eq!(parsed(&["-relocation-model=static"]).relocation_model, Some(Reloc::Static));
+        assert_eq!(
+            parsed(&["-relocation-model=static"]).relocation_model,
+            Some(RelocModel::Static)
+        );
         assert_eq!(parsed(&["-O3"]).opt_level, Some(3));
         assert_eq!(
             refused("-addrsig=x"),

@@ -9,8 +9,8 @@
 
 use super::wire::{Reader, Writer, unknown};
 use super::{
-    CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions, Reloc,
-    Severity, TargetConfig, Version, Visibility,
+    CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions,
+    RelocModel, Severity, TargetConfig, Version, Visibility,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
@@ -371,9 +371,9 @@ fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
         features: r.str()?,
         cg_opt_level: r.u8()?,
         reloc: r.opt(|r| match r.u8()? {
-            0 => Ok(Reloc::Static),
-            1 => Ok(Reloc::Pic),
-            2 => Ok(Reloc::DynamicNoPic),
+            0 => Ok(RelocModel::Static),
+            1 => Ok(RelocModel::Pic),
+            2 => Ok(RelocModel::DynamicNoPic),
             other => Err(unknown("relocation model", other)),
         })?,
         code_model: r.opt(|r| match r.u8()? {
@@ -527,7 +527,7 @@ mod tests {
                 config: TargetConfig {
                     triple: Some(name()),
                     default_triple: Some(name()),
-                    reloc: Some(Reloc::Pic),
+                    reloc: Some(RelocModel::Pic),
                     code_model: Some(CodeModel::Large),
                     ..TargetConfig::default()
                 },

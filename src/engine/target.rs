@@ -54,7 +54,7 @@
 #![allow(unsafe_code)]
 
 use super::api::{self, Api};
-use super::{CodeModel, Reloc, TargetConfig};
+use super::{CodeModel, RelocModel, TargetConfig};
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
@@ -81,7 +81,7 @@ pub(super) struct Parameters<'c> {
     pub(super) cpu: &'c str,
     pub(super) features: &'c str,
     pub(super) cg_opt_level: u8,
-    pub(super) reloc: Option<Reloc>,
+    pub(super) reloc: Option<RelocModel>,
     pub(super) code_model: Option<CodeModel>,
 }
 
@@ -106,9 +106,9 @@ impl<'a> TargetMachine<'a> {
         // llvm-c/TargetMachine.h: LLVMRelocDefault is 0, LLVMCodeModelDefault 0 (1 is for JITs).
         let reloc = match parameters.reloc {
             None => 0,
-            Some(Reloc::Static) => 1,
-            Some(Reloc::Pic) => 2,
-            Some(Reloc::DynamicNoPic) => 3,
+            Some(RelocModel::Static) => 1,
+            Some(RelocModel::Pic) => 2,
+            Some(RelocModel::DynamicNoPic) => 3,
         };
         let code_model = match parameters.code_model {
             None => 0,
@@ -390,7 +390,7 @@ impl<'a> SelfTest<'a> {
         TargetMachine::create(self.api, &self.parameters(None)).ok()
     }
 
-    fn parameters(&self, reloc: Option<Reloc>) -> Parameters<'static> {
+    fn parameters(&self, reloc: Option<RelocModel>) -> Parameters<'static> {
         Parameters {
             triple: self.triple,
             cpu: "",
@@ -423,7 +423,8 @@ impl<'a> SelfTest<'a> {
             ..15 => "@d = external global i32\ndefine i32* @f() { ret i32* @d }\n\0",
             _ => "@d = external global i32\ndefine ptr @f() { ret ptr @d }\n\0",
         };
-        let machine = TargetMachine::create(self.api, &self.parameters(Some(Reloc::Pic))).ok()?;
+        let machine =
+            TargetMachine::create(self.api, &self.parameters(Some(RelocModel::Pic))).ok()?;
         if let Some(bit) = clear {
             machine.clear(bit);
         }

@@ -12,7 +12,7 @@ use crate::cache::Policy;
 use crate::config::{OutputKind, RelocModel};
 use crate::distributed;
 use crate::engine::options::Options;
-use crate::engine::{CodeModel, EngineConfig, PassOptions, Reloc, TargetConfig, default_cpu};
+use crate::engine::{CodeModel, EngineConfig, PassOptions, TargetConfig, default_cpu};
 use crate::error::{Error, Result};
 use crate::symbols::triple::{Arch, ObjectFormat, Triple, Windows};
 use crate::thinlink::ThinLinkOptions;
@@ -26,7 +26,7 @@ pub struct Settings {
     /// The processor; empty is the target's default.
     pub cpu: String,
     /// The relocation model; none is the target's default, whatever the modules say.
-    pub reloc: Option<Reloc>,
+    pub reloc: Option<RelocModel>,
     /// Symbols, as the object file has them, that something outside of the modules uses.
     pub preserved: BTreeSet<Vec<u8>>,
     /// Stop before code generation: the objects are bitcode.
@@ -130,26 +130,21 @@ impl Resolved {
             prints: settings.debug_pass_manager,
             ..EngineConfig::from_env()
         };
-        let reloc = match reloc {
-            Reloc::Static => RelocModel::Static,
-            Reloc::Pic => RelocModel::Pic,
-            Reloc::DynamicNoPic => RelocModel::DynamicNoPic,
-        };
         Ok(Resolved { thin_link, backend, engine, reloc, threads, max_memory, rounds })
     }
 }
 
 /// What a target machine does that nobody asked for a relocation model (`getEffectiveRelocModel` of
 /// the targets). What the modules say counts only in LLVM's other driver.
-fn default_reloc(triple: &Triple) -> Reloc {
+fn default_reloc(triple: &Triple) -> RelocModel {
     let windows = triple.windows != Windows::No;
     match triple.arch {
-        Arch::X86 if triple.is_darwin => Reloc::DynamicNoPic,
-        _ if triple.is_darwin => Reloc::Pic,
-        Arch::X86_64 | Arch::AArch64 if windows => Reloc::Pic,
-        Arch::PowerPc64 | Arch::Mips => Reloc::Pic,
-        _ if triple.format == ObjectFormat::Xcoff => Reloc::Pic,
-        _ => Reloc::Static,
+        Arch::X86 if triple.is_darwin => RelocModel::DynamicNoPic,
+        _ if triple.is_darwin => RelocModel::Pic,
+        Arch::X86_64 | Arch::AArch64 if windows => RelocModel::Pic,
+        Arch::PowerPc64 | Arch::Mips => RelocModel::Pic,
+        _ if triple.format == ObjectFormat::Xcoff => RelocModel::Pic,
+        _ => RelocModel::Static,
     }
 }
 

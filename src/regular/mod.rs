@@ -22,7 +22,7 @@ use crate::container::FileBytes;
 use crate::engine::options::Options;
 use crate::engine::{
     Bytes, Diagnostic, Edit, Engine, EngineConfig, FileType, GlobalInfo, GlobalKind, Lease,
-    Library, PassOptions, Producer, Reloc, Severity, TargetConfig, default_cpu,
+    Library, PassOptions, Producer, RelocModel, Severity, TargetConfig, default_cpu,
 };
 use crate::error::{Error, Result};
 use crate::ir::Linkage;
@@ -76,7 +76,7 @@ pub struct Settings {
     /// The processor; empty is the target's default.
     pub cpu: String,
     /// The relocation model; none is the modules' and the target's own.
-    pub reloc: Option<Reloc>,
+    pub reloc: Option<RelocModel>,
     /// Symbols, as the object file has them, that something outside of the modules uses.
     pub must_preserve: BTreeSet<Vec<u8>>,
     /// Whether what nobody outside uses may become local.
@@ -124,7 +124,7 @@ impl RegularLto {
                 options,
                 cpu: String::new(),
                 // `lto::Config` starts with this one.
-                reloc: Some(Reloc::Pic),
+                reloc: Some(RelocModel::Pic),
                 must_preserve: BTreeSet::new(),
                 should_internalize: true,
                 should_embed_uselists: false,

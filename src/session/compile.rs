@@ -13,7 +13,7 @@ use crate::backend::{
     TwoRounds,
 };
 use crate::cache::Cache;
-use crate::config::{CodeModel, Config, OutputKind, RelocModel};
+use crate::config::{Config, OutputKind};
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
 };
@@ -329,18 +329,8 @@ fn target(config: &Config) -> TargetConfig {
         cpu: config.cpu.clone(),
         features: config.attributes.join(","),
         cg_opt_level: config.codegen_opt_level,
-        reloc: config.reloc_model.map(|model| match model {
-            RelocModel::Static => engine::Reloc::Static,
-            RelocModel::Pic => engine::Reloc::Pic,
-            RelocModel::DynamicNoPic => engine::Reloc::DynamicNoPic,
-        }),
-        code_model: config.code_model.map(|model| match model {
-            CodeModel::Tiny => engine::CodeModel::Tiny,
-            CodeModel::Small => engine::CodeModel::Small,
-            CodeModel::Kernel => engine::CodeModel::Kernel,
-            CodeModel::Medium => engine::CodeModel::Medium,
-            CodeModel::Large => engine::CodeModel::Large,
-        }),
+        reloc: config.reloc_model,
+        code_model: config.code_model,
         function_sections: config.function_sections.unwrap_or(false),
         data_sections: config.data_sections.unwrap_or(false),
         relax_elf_relocations: config.relax_elf_relocations,
