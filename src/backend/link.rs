@@ -13,7 +13,7 @@ use crate::config::RelocModel;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{
-    LocalSeparator, ModuleId, ModuleSummaryIndex, Summary, SummaryKind, ValueId, guids_of_values,
+    ModuleId, ModuleSummaryIndex, Summary, SummaryKind, ValueId, guids_of_module,
 };
 use crate::surgery::thin::{Decision, Defined};
 use crate::symbols::triple::{ObjectFormat, Triple};
@@ -147,12 +147,10 @@ impl<'l, 'a> Link<'l, 'a> {
 
     /// The value of the index that each global value of a module is.
     fn find_values(&self, module: &Module<'_>) -> Vec<Option<ValueId>> {
-        let names = module.globals.iter().map(|g| (&*g.name, g.linkage.is_local()));
-        let guids = guids_of_values(&module.source_file_name, LocalSeparator::Semicolon, names);
         let find = |(g, guid): (&GlobalValue<'_>, Guid)| {
             if g.name.is_empty() { None } else { self.index.find(guid) }
         };
-        module.globals.iter().zip(guids).map(find).collect()
+        module.globals.iter().zip(guids_of_module(module)).map(find).collect()
     }
 
     /// `ValueInfo::isDSOLocal`.

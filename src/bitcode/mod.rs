@@ -7,11 +7,12 @@
 //! It must not know what a linker wants to see, nor summaries.
 //!
 //! Names and layouts follow LLVM's `LLVMBitCodes.h` and `BitcodeReader.cpp`; the codes are the
-//! same from LLVM 14 to 22, records only grew at their ends.
+//! same from LLVM 14 to 22, records only grew at their ends; LLVM 23 adds [`GuidList`].
 
 mod constants;
 mod file;
 mod global;
+mod guid_list;
 mod inline_asm;
 mod metadata;
 mod module;
@@ -21,6 +22,7 @@ mod types;
 pub use constants::{Constant, Constants, code as constant_code};
 pub use file::{BITCODE_MAGIC, BitcodeFile, BitcodeModule, Identification};
 pub use global::{GlobalKind, GlobalValue, field};
+pub use guid_list::GuidList;
 pub use metadata::Metadata;
 pub use module::{Comdat, Extent, Module};
 pub use module_flags::module_flag;
@@ -69,6 +71,7 @@ pub mod module_code {
     pub const SOURCE_FILENAME: u32 = 16;
     pub const HASH: u32 = 17;
     pub const IFUNC: u32 = 18;
+    pub const GUIDLIST: u32 = 20;
 }
 
 /// Codes of the records in a value symbol table (`bitc::ValueSymtabCodes`).

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::file::BitcodeModule;
 use super::global::GlobalValue;
+use super::guid_list::GuidList;
 use super::{block_id, module_code, vst_code};
 use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Fields, Record};
 use crate::error::{Error, Result};
@@ -57,6 +58,8 @@ pub struct Module<'a> {
     pub comdats: Vec<Comdat<'a>>,
     /// All global values; the index is the value id.
     pub globals: Vec<GlobalValue<'a>>,
+    /// The GUIDs that it stores (LLVM 23), where [`Extent::All`] was read.
+    pub guids: GuidList,
     /// The module's hash, where it has one and [`Extent::All`] was read.
     pub hash: Option<ModuleHash>,
     /// The offset of the module's value symbol table as the record gives it, in words.
@@ -90,6 +93,7 @@ impl<'a> Module<'a> {
             // Few modules have less, and none many times more than these take to grow to.
             comdats: Vec::with_capacity(32),
             globals: Vec::with_capacity(128),
+            guids: GuidList::default(),
             hash: None,
             vst_offset: None,
             blocks: Vec::new(),
@@ -102,6 +106,7 @@ impl<'a> Module<'a> {
         let mut reader = BlockReader::new(data, &location.block, &BlockInfo::default());
         let mut record = Record::new();
         let wanted = |code| match extent {
+            Extent::Head if code == module_code::GUIDLIST => 0,
             Extent::Head => GlobalValue::fields_to_comdat(code).unwrap_or(usize::MAX),
             Extent::All => usize::MAX,
         };
@@ -168,6 +173,9 @@ impl<'a> Module<'a> {
             module_code::ASM => self.asm = record.string(),
             module_code::SECTIONNAME => self.sections.push(record.string()),
             module_code::GCNAME => self.gcs.push(record.string()),
+            module_code::GUIDLIST if self.extent == Extent::All => {
+                self.guids = GuidList::read(record)?;
+            }
             module_code::COMDAT => {
                 let comdat = self.comdat(record)?;
                 self.comdats.push(comdat);

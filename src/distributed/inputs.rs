@@ -172,7 +172,13 @@ fn read_file<S: Source>(
             let Some(resolution) = resolutions.next() else {
                 return Err(Error::misuse("there are fewer resolutions than symbols"));
             };
-            mentions.push(mention(symbol, name, is_used(&file, symbol, behaviour), resolution));
+            let used = is_used(&file, symbol, behaviour);
+            let mut mention = mention(symbol, name, used, resolution);
+            if let Some(stored) = mention.ir.and_then(|ir| hashed.renamed(ir)) {
+                // Modules that only declare it know it by the hash of its name.
+                (mention.ir, mention.used) = (Some(stored), true);
+            }
+            mentions.push(mention);
         }
         let split_lto_unit =
             part.as_ref().is_some_and(|p| p.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT));

@@ -16,7 +16,7 @@ use crate::distributed::read_options;
 use crate::engine::Producer;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
-use crate::summary::{ModuleId, ModuleSummaryIndex, guid_of, read_module};
+use crate::summary::{ModuleId, ModuleSummaryIndex, guid_of_value, read_module, renamed_values};
 use crate::symbols::InputFile;
 use crate::symbols::triple::Triple;
 use crate::thinlink::{Behaviour, ThinLinkOptions};
@@ -151,8 +151,20 @@ impl<'a> Modules<'a> {
     }
 
     /// What must stay, in any of the modules.
-    pub(super) fn preserved(&self, names: &BTreeSet<Vec<u8>>, behaviour: &Behaviour) -> Vec<Guid> {
-        self.modules.iter().flat_map(|m| preserved(&m.file, names, behaviour)).collect()
+    ///
+    /// # Errors
+    /// Malformed bitcode.
+    pub(super) fn preserved(
+        &self,
+        names: &BTreeSet<Vec<u8>>,
+        behaviour: &Behaviour,
+    ) -> Result<Vec<Guid>> {
+        let mut all = Vec::new();
+        for m in &self.modules {
+            let preserved = preserved(&m.file, names, behaviour);
+            all.extend(preserved.map_err(|error| error.in_file(&m.identifier))?);
+        }
+        Ok(all)
     }
 }
 
@@ -168,17 +180,26 @@ fn read<'a>(input: &Input<'a>) -> Result<Module<'a>> {
 }
 
 /// The symbols of a file to preserve: those asked for by the linker's name, and those used in
-/// ways that no reference shows (`computeGUIDPreservedSymbols`, `addUsedSymbolToPreservedGUID`).
+/// ways that no reference shows (`computeGUIDPreservedSymbols`, `addUsedSymbolToPreservedGUID`). So
+/// are those whose stored GUID other modules cannot know.
+///
+/// # Errors
+/// Malformed bitcode.
 pub fn preserved(
     file: &InputFile<'_>,
     names: &BTreeSet<Vec<u8>>,
     behaviour: &Behaviour,
-) -> Vec<Guid> {
-    file.symbols()
+) -> Result<Vec<Guid>> {
+    let mut guids: Vec<Guid> = file
+        .symbols()
         .filter(|symbol| names.contains(symbol.name) || is_used(file, symbol, behaviour))
         .filter(|symbol| !symbol.ir_name.is_empty())
-        .map(|symbol| guid_of(symbol.ir_name.strip_prefix(b"\x01").unwrap_or(symbol.ir_name)))
-        .collect()
+        .map(|symbol| guid_of_value(symbol.ir_name, None))
+        .collect();
+    for module in file.modules() {
+        guids.extend(renamed_values(module)?.into_values());
+    }
+    Ok(guids)
 }
 
 /// `Triple::isCompatibleWith`, but for Thumb: the same but for the version of an Apple system.

@@ -137,7 +137,7 @@ impl ThinLto<'_, '_> {
         thin_link.behaviour = Behaviour::of_llvm(self.engine.library().version.major);
         let (index, ids) = self.modules.index(&thin_link)?;
         self.save_index(&index, &thin_link.behaviour)?;
-        let preserved = self.modules.preserved(&self.settings.preserved, &thin_link.behaviour);
+        let preserved = self.modules.preserved(&self.settings.preserved, &thin_link.behaviour)?;
         let plan = LinkPlan::legacy(&index, &preserved, LegacyPhases::All, &thin_link)?;
         let single = self.modules.len() == 1;
         let sources = self.modules.sources(&ids);

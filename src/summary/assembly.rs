@@ -8,6 +8,7 @@
 
 use std::io::{self, Write};
 
+use super::codes::since;
 use super::guid::guid_of;
 use super::index::{ModuleSummaryIndex, Summary};
 use super::types::*;
@@ -150,7 +151,7 @@ impl<'i> Printer<'i> {
         write!(
             out,
             "{kind}: (module: ^{module}, flags: (linkage: {}, visibility: {}, \
-             notEligibleToImport: {}, live: {}, dsoLocal: {}, canAutoHide: {}, importType: {})",
+             notEligibleToImport: {}, live: {}, dsoLocal: {}, canAutoHide: {}, importType: {}",
             linkage(f.linkage()),
             match f.visibility() {
                 Visibility::Default => "default",
@@ -163,6 +164,10 @@ impl<'i> Printer<'i> {
             u8::from(f.can_auto_hide()),
             if f.import_as_declaration() { "declaration" } else { "definition" },
         )?;
+        if self.index.version() >= since::MEMPROF_BEHIND {
+            write!(out, ", noRenameOnPromotion: {}", u8::from(f.no_rename_on_promotion()))?;
+        }
+        out.write_all(b")")?;
         match s.kind() {
             SummaryKind::Alias => match s.aliasee() {
                 Some(aliasee) => write!(out, ", aliasee: ^{}", self.slot(aliasee.value()))?,

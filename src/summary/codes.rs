@@ -5,7 +5,7 @@
 //! comments in the header leave fields out.
 
 /// The newest version of the summary block whose every record is known (LLVM 23).
-pub(super) const NEWEST_VERSION: u64 = 13;
+pub(super) const NEWEST_VERSION: u64 = 14;
 
 /// Codes of a GLOBALVAL_SUMMARY block.
 #[allow(missing_docs)]
@@ -138,6 +138,8 @@ pub(super) mod since {
     pub(crate) const STACK_ID_WORDS: u64 = 12;
     /// MemProf records stand behind their function (LLVM 23).
     pub(crate) const MEMPROF_BEHIND: u64 = 13;
+    /// CFI functions have their GUID before their name (LLVM 23).
+    pub(crate) const CFI_GUIDS: u64 = 14;
 }
 
 /// The layout that a version has.

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::codes::{fs, mst};
-use super::guid::guid_of;
 use super::index::{ModuleSummaryIndex, Summary};
 use super::records::{
     Defined, Definer, Format, Layout, WIDTH, emit, emit_plain, emit_stack_ids, emit_type_metadata,
@@ -447,9 +446,8 @@ impl Task<'_, '_> {
         });
         for (code, names) in lists {
             let mut fields = Vec::new();
-            for name in names {
-                let plain = name.strip_prefix(b"\x01").unwrap_or(name);
-                if known.contains(&guid_of(plain)) {
+            for CfiFunction { name, guid } in names {
+                if known.contains(guid) {
                     fields.extend([strtab.add(name), name.len() as u64]);
                 }
             }

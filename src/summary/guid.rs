@@ -8,6 +8,9 @@
 //! and, for a value of local linkage, the source file name and a separator before it: `;` since
 //! LLVM 18, `:` before. A module without a source file name counts as `<unknown>`.
 
+use std::collections::HashMap;
+
+use crate::bitcode::Module;
 use crate::ir::Guid;
 
 /// What stands between source file name and name in the identifier of a local value.
@@ -63,6 +66,8 @@ pub fn guid_of_value(name: &[u8], local: Option<(&[u8], LocalSeparator)>) -> Gui
 pub struct HashedNames {
     /// Offset, size and hash, by rising offset.
     names: Vec<(u32, u32, Guid)>,
+    /// By the hash of the name, the GUIDs that the module stores and that are others.
+    pub(super) renamed: HashMap<Guid, Guid>,
 }
 
 impl HashedNames {
@@ -100,6 +105,11 @@ impl HashedNames {
         guids
     }
 
+    /// The GUID that the module stores for a value with a name of this hash, if it is another.
+    pub fn renamed(&self, name: Guid) -> Option<Guid> {
+        self.renamed.get(&name).copied()
+    }
+
     #[inline]
     fn find(&self, strtab: &[u8], name: &[u8], at: &mut usize) -> Option<Guid> {
         let offset = name.as_ptr().addr().checked_sub(strtab.as_ptr().addr())?;
@@ -134,6 +144,18 @@ pub fn guids_of_values<'n>(
         batch.push(if local { &prefix } else { &[] }, plain, place, &mut guids);
     }
     batch.finish(&mut guids);
+    guids
+}
+
+/// The GUIDs of a module's global values, by value id: those that it stores (LLVM 23), and of the
+/// others those of their identifiers as LLVM 18 and later make them. The module must have been
+/// read whole.
+pub fn guids_of_module(module: &Module<'_>) -> Vec<Guid> {
+    let names = module.globals.iter().map(|g| (&*g.name, g.linkage.is_local()));
+    let mut guids = guids_of_values(&module.source_file_name, LocalSeparator::Semicolon, names);
+    for (id, guid) in guids.iter_mut().enumerate() {
+        *guid = module.guids.get(id).unwrap_or(*guid);
+    }
     guids
 }
 

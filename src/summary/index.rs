@@ -164,9 +164,9 @@ pub(super) struct Level {
     /// Sorted by name.
     pub(super) type_id_vtables: Vec<TypeIdCompatibleVtables>,
     /// Sorted.
-    pub(super) cfi_function_defs: Vec<Box<[u8]>>,
+    pub(super) cfi_function_defs: Vec<CfiFunction>,
     /// Sorted.
-    pub(super) cfi_function_decls: Vec<Box<[u8]>>,
+    pub(super) cfi_function_decls: Vec<CfiFunction>,
     /// Whether it was read from a combined index or made of several.
     pub(super) combined: bool,
     /// Whether the block was FULL_LTO_GLOBALVAL_SUMMARY.
@@ -332,13 +332,13 @@ impl ModuleSummaryIndex {
         &self.level.type_id_vtables
     }
 
-    /// Local functions with CFI jump tables, sorted.
-    pub fn cfi_function_defs(&self) -> &[Box<[u8]>] {
+    /// Local functions with CFI jump tables, sorted by name.
+    pub fn cfi_function_defs(&self) -> &[CfiFunction] {
         &self.level.cfi_function_defs
     }
 
-    /// External functions with CFI jump tables, sorted.
-    pub fn cfi_function_decls(&self) -> &[Box<[u8]>] {
+    /// External functions with CFI jump tables, sorted by name.
+    pub fn cfi_function_decls(&self) -> &[CfiFunction] {
         &self.level.cfi_function_decls
     }
 

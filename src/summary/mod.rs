@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `read`, `read_block`, `read_rare`, `values`, `codes` | from bitcode to a part |
+//! | `scan`, `read`, `read_block`, `read_rare`, `values`, `codes` | from bitcode to a part |
 //! | `write_combined`, `combined_blocks`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
 //! | `assembly` | the text that `llvm-dis` shows |
@@ -31,6 +31,7 @@ mod read;
 mod read_block;
 mod read_rare;
 mod records;
+mod scan;
 mod side;
 mod strtab;
 mod table;
@@ -42,7 +43,9 @@ mod write_module;
 pub use assembly::write_assembly;
 pub use codes::fs;
 pub use combine::IndexPart;
-pub use guid::{HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_values};
+pub use guid::{
+    HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_module, guids_of_values,
+};
 pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
 pub use quick::{file_has_summary, has_summary};
@@ -51,6 +54,7 @@ pub use read::{
     read_module_hashing,
 };
 pub use records::Format;
+pub use scan::renamed_values;
 pub use table::BLOCK_ID as FUNCTION_TABLE_BLOCK_ID;
 pub use types::*;
 pub use write_combined::{

@@ -4,8 +4,9 @@
 //! module block that skips every block but BLOCKINFO, MODULE_STRTAB and the summary, and of the
 //! records at module level keeps a name's place and a linkage. Nothing is allocated per record.
 //!
-//! GUIDs are hashed only for values that a summary defines or mentions, all at the end, many at
-//! a time; unless names are asked for, when every global of the module counts, as in LLVM.
+//! GUIDs that the module does not store are hashed, only for values that a summary defines or
+//! mentions, all at the end, many at a time; unless names are asked for, when every global of the
+//! module counts, as in LLVM.
 //!
 //! Source: `ModuleSummaryIndexBitcodeReader::parseModule` of LLVM's `BitcodeReader.cpp`.
 
@@ -19,12 +20,11 @@ use super::combine::IndexPart;
 use super::guid::{Batch, HashedNames, LocalSeparator, local_prefix};
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
 use super::read_block::BlockParser;
+use super::scan::{Global, Scan, hash};
 use super::types::*;
 use super::values::Values;
-use crate::bitcode::{
-    BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, block_id, module_code, vst_code,
-};
-use crate::bitstream::{BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record};
+use crate::bitcode::{BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, vst_code};
+use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Fields, Record};
 use crate::container;
 use crate::error::{Error, Result};
 use crate::ir::{Guid, Linkage, ModuleHash};
@@ -167,7 +167,9 @@ pub fn read_module_hashing(
         }
     };
     let combined = scan.paths.is_some();
-    let mut values = Values::new(globals.len(), module.block.end - module.block.body);
+    let listed = !scan.guids.is_empty();
+    let mut values =
+        Values::new(globals.len(), module.block.end - module.block.body, scan.guids.clone());
     if let (true, Some(block)) = (combined, &scan.value_symtab) {
         read_combined_entries(module.data, block, &scan.info, &mut values)?;
     }
@@ -192,7 +194,15 @@ pub fn read_module_hashing(
     }
     let BlockParser { values, mut tables, mut level, .. } = parser;
     level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
-    let by_global = hashed.map(|hashed| (hashed, values.slots_of_globals()));
+    let mut by_global = None;
+    match hashed {
+        Some(hashed) if listed => {
+            let names = scan.external_names(names);
+            hashed.renamed = scan.renamed(&names);
+            hashed.fill(names.into_iter());
+        }
+        hashed => by_global = hashed.map(|hashed| (hashed, values.slots_of_globals())),
+    }
     hash_names(names, globals, &scan.source_file_name, values, &mut tables, options)?;
     if let (Some((hashed, slots)), None) = (by_global, &old_names) {
         let hashes = globals.iter().zip(&slots).filter(|(global, _)| !global.linkage.is_local());
@@ -204,96 +214,6 @@ pub fn read_module_hashing(
     }
     tables.shrink();
     Ok(Some(IndexPart { modules, tables, level }))
-}
-
-/// A global of a module: where its name is, and its linkage.
-#[derive(Clone, Copy, Debug)]
-struct Global {
-    offset: u32,
-    size: u32,
-    linkage: Linkage,
-}
-
-/// How many fields of a global's record matter: up to the linkage. A hash has no more either.
-const GLOBAL_FIELDS: usize = 6;
-
-/// What one pass over a module block finds.
-#[derive(Default)]
-struct Scan {
-    version: u64,
-    globals: Vec<Global>,
-    source_file_name: Vec<u8>,
-    hash: Option<ModuleHash>,
-    info: BlockInfo,
-    summaries: Vec<Block>,
-    paths: Option<Block>,
-    value_symtab: Option<Block>,
-}
-
-impl Scan {
-    fn of(module: &BitcodeModule<'_>) -> Result<Self> {
-        let mut scan = Scan::default();
-        let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
-        let mut record = Record::new();
-        loop {
-            match reader.next_head(&mut record, GLOBAL_FIELDS)? {
-                Entry::End { .. } => return Ok(scan),
-                Entry::DefineAbbrev { .. } => {}
-                Entry::Block(block) => match block.id {
-                    BLOCKINFO_BLOCK_ID => scan.info.read(module.data, &block)?,
-                    block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY => {
-                        scan.summaries.push(block);
-                    }
-                    block_id::MODULE_STRTAB => scan.paths = Some(block),
-                    block_id::VALUE_SYMTAB => scan.value_symtab = Some(block),
-                    _ => {}
-                },
-                // Of a global, the first fields are enough; of few other records, all count.
-                Entry::Record if record.code == module_code::SOURCE_FILENAME => {
-                    reader.seek(record.start)?;
-                    reader.next(&mut record)?;
-                    scan.record(&record)?;
-                }
-                Entry::Record => scan.record(&record)?,
-            }
-        }
-    }
-
-    fn record(&mut self, record: &Record<'_>) -> Result<()> {
-        match record.code {
-            // Their value ids are their order. An ifunc comes behind all of them.
-            module_code::GLOBALVAR | module_code::FUNCTION | module_code::ALIAS => {
-                let mut f = Fields::new(record, "global");
-                let (mut offset, mut size) = (0, 0);
-                if self.version >= 2 {
-                    offset = f.next_u32("strtab offset")?;
-                    size = f.next_u32("strtab size")?;
-                }
-                f.take(3, "fields before the linkage")?;
-                let linkage = Linkage::from_record(f.next("linkage")?);
-                self.globals.push(Global { offset, size, linkage });
-            }
-            module_code::VERSION => {
-                self.version = Fields::new(record, "VERSION").next("version")?
-            }
-            module_code::SOURCE_FILENAME => self.source_file_name = record.string(),
-            module_code::HASH => self.hash = Some(hash(record)?),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn hash(record: &Record<'_>) -> Result<ModuleHash> {
-    let mut fields = Fields::new(record, "HASH");
-    let mut hash = ModuleHash::default();
-    for word in &mut hash.0 {
-        *word = fields.next_u32("word")?;
-    }
-    if !fields.is_empty() {
-        return Err(fields.error("more than five words"));
-    }
-    Ok(hash)
 }
 
 /// The globals of a module whose names are in its value symbol table, and those names in a string

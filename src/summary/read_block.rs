@@ -243,13 +243,13 @@ impl BlockParser<'_, '_> {
                 Ok(())
             }
             fs::CFI_FUNCTION_DEFS => {
-                let names = self.names(&mut f)?;
-                insert_sorted(&mut self.level.cfi_function_defs, names);
+                let functions = self.cfi_functions(&mut f, state.version)?;
+                insert_sorted(&mut self.level.cfi_function_defs, functions);
                 Ok(())
             }
             fs::CFI_FUNCTION_DECLS => {
-                let names = self.names(&mut f)?;
-                insert_sorted(&mut self.level.cfi_function_decls, names);
+                let functions = self.cfi_functions(&mut f, state.version)?;
+                insert_sorted(&mut self.level.cfi_function_decls, functions);
                 Ok(())
             }
             fs::TYPE_ID => self.type_id(&mut f),

@@ -4,7 +4,7 @@
 //! In: the fields of one record, from `read_block`. Out: what it says, in the types of the index.
 
 use super::codes::{fs, since};
-use super::guid::guid_of;
+use super::guid::{guid_of, guid_of_value};
 use super::read_block::{BlockParser, State};
 use super::types::*;
 use crate::bitstream::Fields;
@@ -35,13 +35,23 @@ impl BlockParser<'_, '_> {
         Ok(all)
     }
 
-    /// Offset and size in the string table, again and again.
-    pub(super) fn names(&self, f: &mut Fields<'_>) -> Result<Vec<Box<[u8]>>> {
-        let mut names = Vec::new();
+    /// `[n x (guid, strtab offset, size)]`, before version 14 `[n x (strtab offset, size)]`.
+    pub(super) fn cfi_functions(
+        &self,
+        f: &mut Fields<'_>,
+        version: u64,
+    ) -> Result<Vec<CfiFunction>> {
+        let mut functions = Vec::new();
         while !f.is_empty() {
-            names.push(self.name(f)?);
+            let stored = match version >= since::CFI_GUIDS {
+                true => Some(Guid(f.next("GUID")?)),
+                false => None,
+            };
+            let name = self.name(f)?;
+            let guid = stored.unwrap_or_else(|| guid_of_value(&name, None));
+            functions.push(CfiFunction { name, guid });
         }
-        Ok(names)
+        Ok(functions)
     }
 
     fn name(&self, f: &mut Fields<'_>) -> Result<Box<[u8]>> {
@@ -282,8 +292,8 @@ fn sign_rotated(raw: u64) -> i64 {
     }
 }
 
-pub(super) fn insert_sorted(list: &mut Vec<Box<[u8]>>, names: Vec<Box<[u8]>>) {
-    list.extend(names);
+pub(super) fn insert_sorted(list: &mut Vec<CfiFunction>, functions: Vec<CfiFunction>) {
+    list.extend(functions);
     list.sort_unstable();
     list.dedup();
 }

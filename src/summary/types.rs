@@ -87,7 +87,7 @@ macro_rules! flag {
 
 impl GvFlags {
     /// The bits that have a meaning.
-    pub const KNOWN: u64 = 0x7ff;
+    pub const KNOWN: u64 = 0xfff;
 
     /// The linkage. Numbers that LLVM does not have read as external.
     #[inline]
@@ -154,6 +154,12 @@ impl GvFlags {
         import_as_declaration,
         set_import_as_declaration,
         10
+    );
+    flag!(
+        /// Whether a local value keeps its name when it is promoted (LLVM 23).
+        no_rename_on_promotion,
+        set_no_rename_on_promotion,
+        11
     );
 }
 
@@ -451,6 +457,15 @@ pub struct VirtFuncOffset {
     pub function: ValueId,
     /// Where the table holds it, in bytes.
     pub offset: u64,
+}
+
+/// A function with a CFI jump table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CfiFunction {
+    /// Its name in the IR.
+    pub name: Box<[u8]>,
+    /// Its GUID, as the file gives it (LLVM 23) or that of the name.
+    pub guid: Guid,
 }
 
 /// The virtual tables that are compatible with a type (`TypeIdCompatibleVtableInfo`).

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::types::Ref;
+use crate::bitcode::GuidList;
 use crate::bitstream::Fields;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -19,6 +20,8 @@ pub(super) struct Values {
     far: HashMap<u64, u32>,
     /// Ids below are the module's globals.
     global_count: usize,
+    /// The GUIDs that the module stores of its globals.
+    listed: GuidList,
     /// Ids from here on go to `far`.
     limit: u64,
     /// By slot, the GUID; 0 as long as it must be hashed.
@@ -35,11 +38,12 @@ impl Values {
 
     /// For a module of so many globals whose block has so many bits. Each summary takes more than
     /// eight of them, and writers number values densely.
-    pub(super) fn new(global_count: usize, bits: u64) -> Self {
+    pub(super) fn new(global_count: usize, bits: u64, listed: GuidList) -> Self {
         Values {
             slots: vec![Self::NO_SLOT; global_count],
             far: HashMap::new(),
             global_count,
+            listed,
             limit: (global_count as u64 + bits / 8).min(u64::from(Ref::LIMIT)),
             guids: Vec::new(),
             globals: Vec::new(),
@@ -77,7 +81,8 @@ impl Values {
         if id >= self.global_count as u64 {
             return self.far.get(&id).copied();
         }
-        let slot = self.add(Guid(0), id as u32, false);
+        let listed = self.listed.get(id as usize);
+        let slot = self.add(listed.unwrap_or_default(), id as u32, listed.is_some());
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = slot;
         }
@@ -140,7 +145,7 @@ mod tests {
 
     #[test]
     fn far_ids_take_no_room() {
-        let mut values = Values::new(3, 800);
+        let mut values = Values::new(3, 800, GuidList::default());
         let record = Record::new();
         let f = Fields::new(&record, "FS_VALUE_GUID");
         values.set_guid(u64::MAX, 7, &f).unwrap();

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use super::codes::fs;
-use super::guid::{LocalSeparator, guid_of_value};
+use super::guid::guids_of_module;
 use super::index::{ModuleSummaryIndex, Summary};
 use super::radix;
 use super::records::{
@@ -276,9 +276,7 @@ impl FileValues {
         old_ids: &HashMap<Guid, u64>,
     ) -> Result<Self> {
         let mut ids = HashMap::new();
-        for (place, g) in (0u64..).zip(&module.globals) {
-            let source = (module.source_file_name.as_slice(), LocalSeparator::Semicolon);
-            let guid = guid_of_value(&g.name, g.linkage.is_local().then_some(source));
+        for (place, guid) in (0u64..).zip(guids_of_module(module)) {
             if let Some(value) = index.find(guid) {
                 ids.entry(value).or_insert(place);
             }

@@ -423,7 +423,11 @@ impl Cutter<'_, '_> {
                             out.symbol_table_offset(width);
                         }
                     }
-                    module_code::HASH | module_code::COMDAT | module_code::ASM => {}
+                    // GUIDs are by value ids that the slice does not keep.
+                    module_code::HASH
+                    | module_code::COMDAT
+                    | module_code::ASM
+                    | module_code::GUIDLIST => {}
                     _ => out.writer.copy_bits(data, record.start, record.end),
                 },
                 Entry::Block(inner) => match inner.id {

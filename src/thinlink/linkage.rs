@@ -17,7 +17,7 @@ use super::bits::{AtomicBits, Bits};
 use super::options::{ThinLinkOptions, VisibilityScheme};
 use super::{Exports, Facts, Liveness};
 use crate::ir::{Linkage, Visibility};
-use crate::summary::{GvFlags, ModuleSummaryIndex, SummaryId, SummaryKind, ValueId, guid_of};
+use crate::summary::{GvFlags, ModuleSummaryIndex, SummaryId, SummaryKind, ValueId};
 
 /// The order of the two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +59,8 @@ impl Linkages {
             }
         }
         let mut cfi = Bits::new(index.guids().len());
-        let names = index.cfi_function_defs().iter().chain(index.cfi_function_decls());
-        for name in names {
-            let plain = name.strip_prefix(b"\x01").unwrap_or(name);
-            if let Some(value) = index.find(guid_of(plain)) {
+        for function in index.cfi_function_defs().iter().chain(index.cfi_function_decls()) {
+            if let Some(value) = index.find(function.guid) {
                 cfi.insert(value.index());
             }
         }

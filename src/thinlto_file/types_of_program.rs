@@ -182,7 +182,7 @@ pub unsafe extern "C" fn lto_thinlto_get_cfi_def(index: thin_lto_t, at: usize) -
     boundary("lto_thinlto_get_cfi_def", std::ptr::null(), || {
         INDEXES.with(index.addr(), |object| {
             let index = object.index()?;
-            Ok(object.string(item(index.cfi_function_defs(), at, "function")?))
+            Ok(object.string(&item(index.cfi_function_defs(), at, "function")?.name))
         })
     })
 }
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn lto_thinlto_get_cfi_decl(index: thin_lto_t, at: usize) 
     boundary("lto_thinlto_get_cfi_decl", std::ptr::null(), || {
         INDEXES.with(index.addr(), |object| {
             let index = object.index()?;
-            Ok(object.string(item(index.cfi_function_decls(), at, "function")?))
+            Ok(object.string(&item(index.cfi_function_decls(), at, "function")?.name))
         })
     })
 }

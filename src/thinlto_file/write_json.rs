@@ -7,7 +7,9 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use crate::summary::{ConstVCall, ModuleSummaryIndex, Summary, SummaryKind, VFuncId, ValueId};
+use crate::summary::{
+    CfiFunction, ConstVCall, ModuleSummaryIndex, Summary, SummaryKind, VFuncId, ValueId,
+};
 
 /// Writes the whole index, or what there is of one value.
 ///
@@ -83,7 +85,7 @@ pub fn index(
         });
         write!(out, "{}\n  {{\"name\": {name}, \"vtables\": {tables}}}", comma(at))?;
     }
-    let names = |all: &[Box<[u8]>]| array(all, |name| text(&String::from_utf8_lossy(name)));
+    let names = |all: &[CfiFunction]| array(all, |f| text(&String::from_utf8_lossy(&f.name)));
     writeln!(
         out,
         "],\n \"cfi_function_defs\": {},\n \"cfi_function_decls\": {}\n}}",

@@ -213,7 +213,7 @@ fn backend(
 ) -> Result<()> {
     let bytes = FileBytes::open(path(file))?;
     let input = InputFile::open(&bytes)?;
-    let preserved = preserved(&input, &job.exported, &job.options.behaviour);
+    let preserved = preserved(&input, &job.exported, &job.options.behaviour)?;
     let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &job.options)?;
     let shards = Shards::new(index, &plan);
     let module = index

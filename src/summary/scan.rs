@@ -1,0 +1,144 @@
+//! One pass over a module block, for its summary.
+//!
+//! In: a [`BitcodeModule`]. Out: [`Scan`]: where the summary and what it needs are, and of the
+//! records at module level the globals' names and linkages. Every other block is skipped.
+
+use std::collections::HashMap;
+
+use super::guid::{LocalSeparator, guids_of_values};
+use crate::bitcode::{BitcodeModule, GuidList, block_id, module_code};
+use crate::bitstream::{BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record};
+use crate::error::Result;
+use crate::ir::{Guid, Linkage, ModuleHash};
+
+/// A global of a module: where its name is, and its linkage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Global {
+    pub(super) offset: u32,
+    pub(super) size: u32,
+    pub(super) linkage: Linkage,
+}
+
+/// How many fields of a global's record matter: up to the linkage. A hash has no more either.
+const GLOBAL_FIELDS: usize = 6;
+
+/// What one pass over a module block finds.
+#[derive(Default)]
+pub(super) struct Scan {
+    pub(super) version: u64,
+    pub(super) globals: Vec<Global>,
+    pub(super) source_file_name: Vec<u8>,
+    pub(super) guids: GuidList,
+    pub(super) hash: Option<ModuleHash>,
+    pub(super) info: BlockInfo,
+    pub(super) summaries: Vec<Block>,
+    pub(super) paths: Option<Block>,
+    pub(super) value_symtab: Option<Block>,
+}
+
+impl Scan {
+    pub(super) fn of(module: &BitcodeModule<'_>) -> Result<Self> {
+        let mut scan = Scan::default();
+        let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
+        let mut record = Record::new();
+        loop {
+            match reader.next_head(&mut record, GLOBAL_FIELDS)? {
+                Entry::End { .. } => return Ok(scan),
+                Entry::DefineAbbrev { .. } => {}
+                Entry::Block(block) => match block.id {
+                    BLOCKINFO_BLOCK_ID => scan.info.read(module.data, &block)?,
+                    block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY => {
+                        scan.summaries.push(block);
+                    }
+                    block_id::MODULE_STRTAB => scan.paths = Some(block),
+                    block_id::VALUE_SYMTAB => scan.value_symtab = Some(block),
+                    _ => {}
+                },
+                // Of a global, the first fields are enough; of few other records, all count.
+                Entry::Record
+                    if matches!(
+                        record.code,
+                        module_code::SOURCE_FILENAME | module_code::GUIDLIST
+                    ) =>
+                {
+                    reader.seek(record.start)?;
+                    reader.next(&mut record)?;
+                    scan.record(&record)?;
+                }
+                Entry::Record => scan.record(&record)?,
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> Result<()> {
+        match record.code {
+            // Their value ids are their order. An ifunc comes behind all of them.
+            module_code::GLOBALVAR | module_code::FUNCTION | module_code::ALIAS => {
+                let mut f = Fields::new(record, "global");
+                let (mut offset, mut size) = (0, 0);
+                if self.version >= 2 {
+                    offset = f.next_u32("strtab offset")?;
+                    size = f.next_u32("strtab size")?;
+                }
+                f.take(3, "fields before the linkage")?;
+                let linkage = Linkage::from_record(f.next("linkage")?);
+                self.globals.push(Global { offset, size, linkage });
+            }
+            module_code::VERSION => {
+                self.version = Fields::new(record, "VERSION").next("version")?
+            }
+            module_code::SOURCE_FILENAME => self.source_file_name = record.string(),
+            module_code::GUIDLIST => self.guids = GuidList::read(record)?,
+            module_code::HASH => self.hash = Some(hash(record)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The names of external linkage, by their places, with their hashes.
+    pub(super) fn external_names(&self, strtab: &[u8]) -> Vec<(u32, u32, Guid)> {
+        let external = || self.globals.iter().filter(|global| !global.linkage.is_local());
+        let name = |g: &Global| {
+            let start = g.offset as usize;
+            strtab.get(start..start + g.size as usize).unwrap_or_default()
+        };
+        let names: Vec<(&[u8], bool)> = external().map(|g| (name(g), false)).collect();
+        let guids = guids_of_values(&[], LocalSeparator::Semicolon, names.into_iter());
+        external().zip(guids).map(|(g, guid)| (g.offset, g.size, guid)).collect()
+    }
+
+    /// By the hashes of their names, the values of external linkage whose stored GUID is another.
+    pub(super) fn renamed(&self, names: &[(u32, u32, Guid)]) -> HashMap<Guid, Guid> {
+        let external = self.globals.iter().enumerate().filter(|(_, g)| !g.linkage.is_local());
+        external
+            .zip(names)
+            .filter_map(|((id, _), &(_, _, name))| Some((name, self.guids.get(id)?)))
+            .filter(|(name, stored)| name != stored)
+            .collect()
+    }
+}
+
+/// By the hashes of their names, the values of a module whose GUID, which the module stores
+/// (LLVM 23), is not that hash. Who knows them by their names alone does not know the GUIDs.
+///
+/// # Errors
+/// Malformed bitcode.
+pub fn renamed_values(module: &BitcodeModule<'_>) -> Result<HashMap<Guid, Guid>> {
+    let scan = Scan::of(module)?;
+    if scan.guids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(scan.renamed(&scan.external_names(module.strtab)))
+}
+
+pub(super) fn hash(record: &Record<'_>) -> Result<ModuleHash> {
+    let mut fields = Fields::new(record, "HASH");
+    let mut hash = ModuleHash::default();
+    for word in &mut hash.0 {
+        *word = fields.next_u32("word")?;
+    }
+    if !fields.is_empty() {
+        return Err(fields.error("more than five words"));
+    }
+    Ok(hash)
+}
