@@ -221,6 +221,7 @@ fn a_module_in_an_object_file_stays_in_it() {
         ("x86_64-unknown-linux-gnu", ".llvmbc"),
         ("x86_64-pc-windows-msvc", ".llvmbc"),
         ("arm64-apple-macosx11.0.0", "__LLVM,__bitcode"),
+        ("powerpc-apple-darwin8", "__LLVM,__bitcode"),
     ] {
         let object = wrap_in_object(&bare, triple).unwrap();
         assert!(!has_summary(&object));
@@ -232,6 +233,30 @@ fn a_module_in_an_object_file_stays_in_it() {
             .run("llvm-objcopy-22", &format!("--dump-section={section}=inner.bc carried.o out.o"));
         assert_eq!(scratch.read("inner.bc"), raw, "{triple}");
     }
+}
+
+#[test]
+fn a_module_in_a_wasm_object_stays_in_it() {
+    let scratch = Scratch::new("summary-wasm");
+    scratch.write("m.c", "int g; int f(int x) { return x + g; }\n");
+    scratch.clang(22, "--target=wasm32 -O2 -flto=thin -c m.c -o thin.o");
+    scratch.clang(22, "--target=wasm32 -O2 -fembed-bitcode=all -c m.c -o m.o");
+    let index = read_index(&scratch.read("thin.o"), b"m.o", &ReadOptions::EVERYTHING).unwrap();
+    let object = scratch.read("m.o");
+    assert!(!has_summary(&object));
+    let carried = write_module_index(&object, &index, ModuleId(0), Format::Llvm22).unwrap();
+    let again = read_index(&carried, b"m.o", &ReadOptions::EVERYTHING).unwrap();
+    assert_eq!(again.guids(), index.guids());
+    scratch.write("carried.o", &carried);
+    scratch.run("llvm-objcopy-22", "--dump-section=.llvmbc=inner.bc carried.o out.o");
+    let text = scratch.run("llvm-dis-22", "inner.bc -o -");
+    assert!(text.contains("gv: (name: \"f\", summaries: (function:"), "{text}");
+    // Code, symbols and relocations are as they were.
+    for name in ["carried", "m"] {
+        let args = format!("{name}.o --no-entry --export=f --strip-all -o {name}.wasm");
+        scratch.run("wasm-ld-22", &args);
+    }
+    assert_eq!(scratch.read("carried.wasm"), scratch.read("m.wasm"));
 }
 
 #[test]

@@ -179,7 +179,7 @@ pub(super) fn wasm(bytes: &[u8]) -> Result<Bitcode<'_>> {
 }
 
 /// A length in LEB128, that many bytes, and the rest.
-fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+pub(super) fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut len = 0usize;
     for (i, &byte) in bytes.iter().take(5).enumerate() {
         len |= usize::from(byte & 0x7f) << (7 * i);

@@ -3,7 +3,8 @@
 //! In: a file of any container, and a function from its bitcode to new bitcode. Out: the file with
 //! the new one in the place of the old. Of an object everything else keeps its bytes and its
 //! place: what no longer fits where it was goes behind the end, and the section's header (in
-//! Mach-O the segment's as well) is told.
+//! Mach-O the segment's as well) is told. In Wasm, whose sections follow one another without
+//! headers elsewhere, what stands behind the section moves.
 //!
 //! This module must not know what the bitcode says.
 
@@ -27,15 +28,16 @@ const ALIGNMENT: usize = 16;
 /// raw or in the 0x0B17C0DE wrapper, and gives them so.
 ///
 /// # Errors
-/// Those of [`super::find_bitcode`] and of `new`; unsupported for Wasm, for big-endian Mach-O, and
-/// where the file would outgrow its format.
+/// Those of [`super::find_bitcode`] and of `new`; unsupported where the file would outgrow its
+/// format.
 pub fn replace_bitcode(file: &[u8], new: impl FnOnce(&[u8]) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
     let found = match identify(file) {
         FileKind::Elf => objects::elf(file)?,
         FileKind::MachO => objects::macho(file)?,
         FileKind::Coff => objects::coff(file)?,
         FileKind::Wasm => {
-            return Err(Error::unsupported("bitcode in Wasm objects cannot be replaced"));
+            let found = objects::wasm(file)?;
+            return wasm(file, place_in(file, found.bytes), &new(found.bytes)?);
         }
         _ => return new(file),
     };
@@ -169,45 +171,44 @@ fn coff(file: &[u8], old: Place, patched: &mut Patched) -> Result<()> {
 fn macho(file: &[u8], old: Place, patched: &mut Patched) -> Result<()> {
     match file.first_chunk::<4>() {
         Some([0xCF, ..]) => macho64(file, old, patched),
-        Some([0xCE, ..]) => macho32(file, old, patched),
-        _ => Err(Error::unsupported("bitcode in big-endian Mach-O cannot be replaced")),
+        Some([_, _, _, 0xCF]) => macho64(file, old, patched),
+        _ => macho32(file, old, patched),
     }
 }
 
 fn macho64(file: &[u8], old: Place, patched: &mut Patched) -> Result<()> {
-    let header = MachHeader64::<LittleEndian>::parse(file, 0).map_err(broken)?;
-    let mut commands = header.load_commands(LittleEndian, file, 0).map_err(broken)?;
+    let header = MachHeader64::<Endianness>::parse(file, 0).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let mut commands = header.load_commands(endian, file, 0).map_err(broken)?;
     while let Some(command) = commands.next().map_err(broken)? {
         let Some((segment, data)) = command.segment_64().map_err(broken)? else { continue };
-        let sections: &[Section64<LittleEndian>] =
-            segment.sections(LittleEndian, data).map_err(broken)?;
-        let Some(section) = sections.iter().find(|s| s.offset.get(LittleEndian) as usize == old.0)
-        else {
+        let sections: &[Section64<Endianness>] = segment.sections(endian, data).map_err(broken)?;
+        let Some(section) = sections.iter().find(|s| s.offset.get(endian) as usize == old.0) else {
             continue;
         };
         let (offset, _) = patched.narrow()?;
         let end = sections
             .iter()
-            .map(|s| s.addr.get(LittleEndian).saturating_add(s.size.get(LittleEndian)))
+            .map(|s| s.addr.get(endian).saturating_add(s.size.get(endian)))
             .max()
             .unwrap_or(0);
         let mut changed = *section;
         let mut around = *segment;
-        changed.size = U64::new(LittleEndian, patched.size);
-        changed.offset = U32::new(LittleEndian, offset);
+        changed.size = U64::new(endian, patched.size);
+        changed.offset = U32::new(endian, offset);
         if offset as usize != old.0 {
-            let start = segment.vmaddr.get(LittleEndian);
-            let length = patched.offset.wrapping_sub(segment.fileoff.get(LittleEndian));
+            let start = segment.vmaddr.get(endian);
+            let length = patched.offset.wrapping_sub(segment.fileoff.get(endian));
             // Behind all others, and no nearer to the segment's start than in the file: a segment
             // must not be longer in the file than in memory.
             let address = end
                 .max(start.saturating_add(length))
                 .checked_next_multiple_of(ALIGNMENT as u64)
                 .ok_or_else(no_room)?;
-            changed.addr = U64::new(LittleEndian, address);
+            changed.addr = U64::new(endian, address);
             let vmsize = address.wrapping_add(patched.size).wrapping_sub(start);
-            around.vmsize = U64::new(LittleEndian, vmsize);
-            around.filesize = U64::new(LittleEndian, length.wrapping_add(patched.size));
+            around.vmsize = U64::new(endian, vmsize);
+            around.filesize = U64::new(endian, length.wrapping_add(patched.size));
         }
         patched.put(file, section, &changed);
         patched.put(file, segment, &around);
@@ -217,45 +218,81 @@ fn macho64(file: &[u8], old: Place, patched: &mut Patched) -> Result<()> {
 }
 
 fn macho32(file: &[u8], old: Place, patched: &mut Patched) -> Result<()> {
-    let header = MachHeader32::<LittleEndian>::parse(file, 0).map_err(broken)?;
-    let mut commands = header.load_commands(LittleEndian, file, 0).map_err(broken)?;
+    let header = MachHeader32::<Endianness>::parse(file, 0).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let mut commands = header.load_commands(endian, file, 0).map_err(broken)?;
     while let Some(command) = commands.next().map_err(broken)? {
         let Some((segment, data)) = command.segment_32().map_err(broken)? else { continue };
-        let sections: &[Section32<LittleEndian>] =
-            segment.sections(LittleEndian, data).map_err(broken)?;
-        let Some(section) = sections.iter().find(|s| s.offset.get(LittleEndian) as usize == old.0)
-        else {
+        let sections: &[Section32<Endianness>] = segment.sections(endian, data).map_err(broken)?;
+        let Some(section) = sections.iter().find(|s| s.offset.get(endian) as usize == old.0) else {
             continue;
         };
         let (offset, size) = patched.narrow()?;
         let end = sections
             .iter()
-            .map(|s| s.addr.get(LittleEndian).saturating_add(s.size.get(LittleEndian)))
+            .map(|s| s.addr.get(endian).saturating_add(s.size.get(endian)))
             .max()
             .unwrap_or(0);
         let mut changed = *section;
         let mut around = *segment;
-        changed.size = U32::new(LittleEndian, size);
-        changed.offset = U32::new(LittleEndian, offset);
+        changed.size = U32::new(endian, size);
+        changed.offset = U32::new(endian, offset);
         if offset as usize != old.0 {
-            let start = segment.vmaddr.get(LittleEndian);
-            let length = offset.wrapping_sub(segment.fileoff.get(LittleEndian));
+            let start = segment.vmaddr.get(endian);
+            let length = offset.wrapping_sub(segment.fileoff.get(endian));
             // Behind all others, and no nearer to the segment's start than in the file: a segment
             // must not be longer in the file than in memory.
             let address = end
                 .max(start.saturating_add(length))
                 .checked_next_multiple_of(ALIGNMENT as u32)
                 .ok_or_else(no_room)?;
-            changed.addr = U32::new(LittleEndian, address);
+            changed.addr = U32::new(endian, address);
             let vmsize = address.wrapping_add(size).wrapping_sub(start);
-            around.vmsize = U32::new(LittleEndian, vmsize);
-            around.filesize = U32::new(LittleEndian, length.wrapping_add(size));
+            around.vmsize = U32::new(endian, vmsize);
+            around.filesize = U32::new(endian, length.wrapping_add(size));
         }
         patched.put(file, section, &changed);
         patched.put(file, segment, &around);
         return Ok(());
     }
     Err(vanished())
+}
+
+/// Sections are an id, a length in LEB128 and that many bytes; a custom section, id 0, begins with
+/// its name in the same way.
+fn wasm(file: &[u8], old: Place, contents: &[u8]) -> Result<Vec<u8>> {
+    let mut rest = file.get(8..).unwrap_or(&[]);
+    while let Some((_, after_id)) = rest.split_first() {
+        let (section, after) = objects::sized(after_id)?;
+        rest = after;
+        let (start, len) = place_in(file, section);
+        if old.0 < start || old.0.saturating_add(old.1) != start.saturating_add(len) {
+            continue;
+        }
+        let length_at = place_in(file, after_id).0;
+        let name = file.get(start..old.0).ok_or_else(vanished)?;
+        let size = u32::try_from(name.len() + contents.len())
+            .map_err(|_| Error::unsupported("a Wasm section of more than 4 GiB"))?;
+        let mut bytes = Vec::with_capacity(file.len() + contents.len());
+        bytes.extend_from_slice(file.get(..length_at).unwrap_or(&[]));
+        leb128(size, start.saturating_sub(length_at), &mut bytes);
+        for part in [name, contents, after] {
+            bytes.extend_from_slice(part);
+        }
+        return Ok(bytes);
+    }
+    Err(vanished())
+}
+
+/// A number in LEB128 of at least so many bytes: writers leave room for any length.
+fn leb128(mut number: u32, width: usize, out: &mut Vec<u8>) {
+    let mut written = 1;
+    while number >= 0x80 || written < width {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+        written += 1;
+    }
+    out.push(number as u8);
 }
 
 #[cfg(test)]
@@ -266,8 +303,31 @@ mod tests {
 
     const OLD: &[u8] = b"BC\xC0\xDEold.bitcode.....";
 
+    /// A Wasm object with code in front of the bitcode and a section behind it.
+    fn wasm_object() -> Vec<u8> {
+        let mut file = b"\0asm\x01\0\0\0".to_vec();
+        file.extend(b"\0\x09\x04codeabcd");
+        file.extend([0, 0x80 | (8 + OLD.len() as u8), 0x80, 0x80, 0x80, 0]);
+        file.extend([b"\x07.llvmbc", OLD].concat());
+        file.extend(b"\0\x09\x04restefgh");
+        file
+    }
+
     /// Every section but that of the bitcode, by name and contents.
     fn others(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+        if identify(file) == FileKind::Wasm {
+            let mut found = Vec::new();
+            let mut rest = &file[8..];
+            while let [0, after_id @ ..] = rest {
+                let (section, after) = objects::sized(after_id).unwrap();
+                let (name, contents) = objects::sized(section).unwrap();
+                found.push((String::from_utf8(name.to_vec()).unwrap(), contents.to_vec()));
+                rest = after;
+            }
+            assert!(rest.is_empty());
+            found.retain(|(name, _)| name != ".llvmbc");
+            return found;
+        }
         let file = object::File::parse(file).unwrap();
         let sections = file.sections().filter(|s| !s.name().unwrap().contains("bit"));
         sections
@@ -286,8 +346,14 @@ mod tests {
             "x86_64-pc-windows-msvc",
             "arm64-apple-macosx11.0.0",
             "armv7-apple-ios9.0.0",
+            "powerpc64-apple-darwin8",
+            "powerpc-apple-darwin8",
+            "wasm32-unknown-unknown",
         ] {
-            let file = wrap_in_object(OLD, triple).unwrap();
+            let file = match triple.starts_with("wasm") {
+                true => wasm_object(),
+                false => wrap_in_object(OLD, triple).unwrap(),
+            };
             for len in [4usize, OLD.len(), OLD.len() + 1, 5000] {
                 let new: Vec<u8> =
                     b"BC\xC0\xDE".iter().copied().chain((4..len).map(|i| i as u8)).collect();
