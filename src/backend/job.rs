@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::link::{Link, Values};
-use crate::bitcode::GlobalKind;
+use super::link::{Exported, Link, Values};
+use crate::bitcode::{BitcodeFile, Extent, GlobalKind, GlobalValue, Module};
 use crate::engine::{Edit, Linkage};
 use crate::error::Result;
 use crate::ir::{UnnamedAddr, Visibility};
@@ -74,13 +74,26 @@ impl Link<'_, '_> {
     /// # Errors
     /// As [`Link::job`].
     pub fn promoted(&self, id: ModuleId) -> Result<(Vec<u8>, Vec<Edit>)> {
-        let source = self.source(id)?;
         let values = self.values(id)?;
-        let decisions = self.decisions(values);
-        let edits = self.edits(values, &decisions, thin::Stage::Promote)?;
+        self.destination(values, &self.decisions(values), thin::Stage::Promote)
+    }
+
+    /// The module at a stage before anything is imported, and what is changed in it. `decisions`
+    /// are those of [`Link::decisions`], or what a driver makes of them.
+    ///
+    /// # Errors
+    /// As [`Link::job`].
+    pub fn destination(
+        &self,
+        values: &Values<'_>,
+        decisions: &[Decision],
+        stage: thin::Stage,
+    ) -> Result<(Vec<u8>, Vec<Edit>)> {
+        let source = self.source(values.id)?;
+        let edits = self.edits(values, decisions, stage)?;
         let bitcode = surgery::rewrite(&values.module, &edits)
             .map_err(|e| e.in_file(source.place.clone()))?;
-        Ok((bitcode, self.prepare(values, &decisions, &edits)?))
+        Ok((bitcode, self.prepare(values, decisions, &edits)?))
     }
 
     fn last_stage(&self) -> thin::Stage {
@@ -98,7 +111,53 @@ impl Link<'_, '_> {
     ) -> Result<Edits> {
         let module = &values.module;
         let clear = self.phases.promote && self.clears_dso_local(module)?;
-        thin::edits(module, decisions, stage, clear)
+        let mut edits = thin::edits(module, decisions, stage, clear)?;
+        if self.phases.promote && self.marks.internalize {
+            edits.marked = self.to_internalize(values).collect();
+        }
+        Ok(edits)
+    }
+
+    /// The definitions of variables that become internal after everything is imported, wherever
+    /// that is, by value id.
+    fn to_internalize<'v>(&'v self, values: &'v Values<'_>) -> impl Iterator<Item = usize> + 'v {
+        let defines = move |id: &usize| {
+            let global = values.module.globals.get(*id);
+            global.is_some_and(|g| g.kind == GlobalKind::Variable && !g.is_declaration)
+        };
+        let variables = self.summaries(values).filter(|(_, s)| self.becomes_internal(*s));
+        variables.map(|(id, _)| id).filter(defines)
+    }
+
+    /// A slice with the marks in it that its module would have.
+    fn marked_slice(&self, from: &Values<'_>, names: &Exported, slice: &[u8]) -> Result<Vec<u8>> {
+        let file = BitcodeFile::read(slice)?;
+        let Some(location) = file.modules.first() else { return Ok(slice.to_vec()) };
+        let module = Module::read(location, Extent::All)?;
+        let name = |id| match names.promoted.get(&id) {
+            Some(name) => Some(name.as_slice()),
+            None => from.module.globals.get(id).map(|g| &*g.name),
+        };
+        let wanted: BTreeSet<&[u8]> = self.to_internalize(from).filter_map(name).collect();
+        let globals = module.globals.iter().enumerate();
+        let variables = globals.filter(|(_, g)| g.kind == GlobalKind::Variable);
+        let marked = variables.filter(|(_, g)| wanted.contains(&*g.name)).map(|(id, _)| id);
+        surgery::rewrite(&module, &Edits { marked: marked.collect(), ..Edits::default() })
+    }
+
+    /// What becomes internal of the definitions that carry LLVM's mark, after everything is
+    /// imported into a module that an earlier run has promoted.
+    ///
+    /// # Errors
+    /// Malformed attributes.
+    pub fn internalize_marked(&self, values: &Values<'_>) -> Result<Vec<Edit>> {
+        let marked = surgery::marked(&values.module)?;
+        let globals = marked.iter().filter_map(|&id| values.module.globals.get(id));
+        let internal = |g: &GlobalValue<'_>| Edit::SetLinkage {
+            name: String::from_utf8_lossy(&g.name).into_owned(),
+            linkage: Linkage::Internal,
+        };
+        Ok(globals.map(internal).collect())
     }
 
     /// What surgery left to LLVM: attributes, initializers, and declarations that nothing uses.
@@ -125,6 +184,7 @@ impl Link<'_, '_> {
                 prepare.push(Edit::ClearMetadata { name: name.clone() });
             }
             if g.kind == GlobalKind::Variable
+                && self.phases.promote
                 && !g.is_declaration
                 && self.plan.attributes.is_write_only(summary)
                 && !declared
@@ -216,7 +276,10 @@ impl Link<'_, '_> {
                 in_destination: &is_there,
                 declared_in_destination: stubs.then_some(&is_declared),
             };
-            let slice = slice(&from.module, &request).map_err(|e| e.in_file(&source.place))?;
+            let mut slice = slice(&from.module, &request).map_err(|e| e.in_file(&source.place))?;
+            if self.marks.internalize {
+                slice.bitcode = self.marked_slice(from, &exported, &slice.bitcode)?;
+            }
             let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
             for (imported, id) in slice.imported.iter().zip(&definitions) {
                 let internal = internal.contains(id);
@@ -257,15 +320,17 @@ impl Link<'_, '_> {
                 let name_there = Name { declared: true, aliased: false, visibility, unnamed_addr };
                 names.entry(name).or_insert(name_there);
             }
-            job.parts.push(Part {
-                place: source.place.clone(),
-                bitcode: slice.bitcode,
-                after: slice
-                    .stubs
-                    .iter()
-                    .map(|name| Edit::StripBody { name: text(name) })
-                    .collect(),
-            });
+            let mut after: Vec<Edit> =
+                slice.stubs.iter().map(|name| Edit::StripBody { name: text(name) }).collect();
+            if self.marks.source {
+                let functions = slice.imported.iter().filter(|i| i.kind == GlobalKind::Function);
+                after.extend(functions.map(|function| Edit::SetSource {
+                    name: text(&function.name),
+                    module: source.identifier.clone(),
+                    file: text(&from.module.source_file_name),
+                }));
+            }
+            job.parts.push(Part { place: source.place.clone(), bitcode: slice.bitcode, after });
         }
         Ok(())
     }

@@ -48,6 +48,29 @@ impl Phases {
         Phases { promote: true, drop_dead: true, internalize: true };
 }
 
+/// What LLVM leaves in modules, without any effect on objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Variables that become internal have an attribute from promotion on.
+    pub internalize: bool,
+    /// Imported functions have the module and the source file that they are from as metadata
+    /// (`-enable-import-metadata`, and what needs it).
+    pub source: bool,
+}
+
+impl Marks {
+    /// Those of a link under options in LLVM's words. `for_people`: somebody reads the modules.
+    pub fn wanted(for_people: bool, options: &[String]) -> Self {
+        let names = ["enable-import-metadata", "enable-memprof-context-disambiguation"];
+        let source = options.iter().any(|option| {
+            let option = option.trim_start_matches('-');
+            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+            names.contains(&name) && matches!(value, "true" | "TRUE" | "True" | "1")
+        });
+        Marks { internalize: for_people, source }
+    }
+}
+
 /// A link whose backends are to run.
 pub struct Link<'l, 'a> {
     /// The combined index.
@@ -58,6 +81,8 @@ pub struct Link<'l, 'a> {
     pub reloc_model: Option<RelocModel>,
     /// What is done to a module before it imports.
     pub phases: Phases,
+    /// What LLVM leaves in modules for people to read.
+    pub marks: Marks,
     /// Variables with several definitions for one of which an alias stands.
     aliased: BTreeSet<ValueId>,
     /// By [`ModuleId`]; `None` for what has no backend and exports nothing (regular LTO).
@@ -104,7 +129,8 @@ impl<'l, 'a> Link<'l, 'a> {
             })
             .map(Summary::value)
             .collect();
-        Link { index, plan, reloc_model, phases, aliased, sources, read }
+        let marks = Marks::default();
+        Link { index, plan, reloc_model, phases, marks, aliased, sources, read }
     }
 
     /// Whether every module that refers to a variable gets one of its own, since it is only read or

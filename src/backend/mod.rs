@@ -27,7 +27,7 @@ mod sizes;
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};
 pub use key::{common_key, linked_key};
-pub use link::{Link, Phases, Source};
+pub use link::{Link, Marks, Phases, Source, Values};
 pub use make::{Cached, Made, Watch};
 pub use rounds::{First, Rounded, Rounds, Second, TwoRounds};
 pub use sizes::RoundSizes;

@@ -135,7 +135,7 @@ impl CodeGenerator {
     pub fn compile_optimized_to_file(&self, report: &mut Report) -> Result<*const c_char> {
         let mut link = self.link();
         let object = with_diagnostics(&mut link, report, |link| link.lto.compile_optimized())?;
-        let path = super::temporary::write("lto-llvm", ".o", &object)?;
+        let path = crate::distributed::write_temporary("lto-llvm", ".o", &object)?;
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::misuse("the folder for temporary files has a NUL in its name"))?;
         let given = name.as_ptr();

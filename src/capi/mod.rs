@@ -32,7 +32,6 @@ mod module_object;
 mod options;
 mod progress;
 mod runtime_symbols;
-mod temporary;
 pub mod thin;
 pub mod thin_object;
 pub mod types;

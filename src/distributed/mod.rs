@@ -13,9 +13,11 @@ pub mod inputs;
 mod options;
 mod output;
 mod shards;
+mod temporary;
 
 pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed, member_name};
 pub use inputs::{Source, ThinInputs, read, read_with};
 pub use options::{read_options, take_option, wants_value};
 pub use output::write_atomically;
 pub use shards::{Shards, empty_index};
+pub use temporary::write_temporary;

@@ -117,6 +117,10 @@ functions! {
         LLVMSetModuleIdentifier: fn(*mut Module, *const c_char, usize);
         LLVMSetSourceFileName: fn(*mut Module, *const c_char, usize);
         LLVMGetModuleFlag: fn(*mut Module, *const c_char, usize) -> *mut Metadata;
+        LLVMMDStringInContext2: fn(*mut Context, *const c_char, usize) -> *mut Metadata;
+        LLVMMDNodeInContext2: fn(*mut Context, *mut *mut Metadata, usize) -> *mut Metadata;
+        LLVMGetMDKindIDInContext: fn(*mut Context, *const c_char, c_uint) -> c_uint;
+        LLVMGlobalSetMetadata: fn(*mut Value, c_uint, *mut Metadata);
         LLVMGetMDString: fn(*mut Value, *mut c_uint) -> *const c_char;
         LLVMMetadataAsValue: fn(*mut Context, *mut Metadata) -> *mut Value;
         // Core.h: global values

@@ -112,6 +112,20 @@ impl Editor<'_> {
                     }
                 }
             }
+            Edit::SetSource { name, module, file } => {
+                let function = self.function(name)?;
+                for (kind, text) in [(c"thinlto_src_module", module), (c"thinlto_src_file", file)] {
+                    unsafe {
+                        let len = kind.to_bytes().len() as c_uint;
+                        let kind = (f.LLVMGetMDKindIDInContext)(self.context, kind.as_ptr(), len);
+                        let start = text.as_ptr().cast();
+                        let mut string =
+                            (f.LLVMMDStringInContext2)(self.context, start, text.len());
+                        let node = (f.LLVMMDNodeInContext2)(self.context, &mut string, 1);
+                        (f.LLVMGlobalSetMetadata)(function, kind, node);
+                    }
+                }
+            }
             Edit::SetIdentifier { identifier } => unsafe {
                 (f.LLVMSetModuleIdentifier)(
                     self.module,

@@ -237,6 +237,16 @@ pub enum Edit {
         /// The function or variable.
         name: String,
     },
+    /// Notes where a function was imported from, as metadata of it: `thinlto_src_module` and
+    /// `thinlto_src_file`.
+    SetSource {
+        /// The function.
+        name: String,
+        /// LLVM's name for the module.
+        module: String,
+        /// The source file that the module names.
+        file: String,
+    },
     /// `Module::setModuleIdentifier`.
     SetIdentifier {
         /// What diagnostics call the module.

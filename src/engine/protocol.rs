@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -444,6 +444,12 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(10);
             w.str(name);
         }
+        Edit::SetSource { name, module, file } => {
+            w.u8(12);
+            w.str(name);
+            w.str(module);
+            w.str(file);
+        }
         Edit::ResizeCommon { name, size, align } => {
             w.u8(7);
             w.str(name);
@@ -475,6 +481,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
                 other => return Err(unknown("unnamed_addr", other)),
             },
         },
+        12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -546,6 +553,7 @@ mod tests {
                     Edit::ZeroInitializer { name: name() },
                     Edit::ClearMetadata { name: name() },
                     Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
+                    Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
             },
             Request::Verify,

@@ -27,7 +27,7 @@ pub(super) struct Module<'a> {
     /// Out of its container.
     pub(super) bitcode: &'a [u8],
     file: InputFile<'a>,
-    location: BitcodeModule<'a>,
+    pub(super) location: BitcodeModule<'a>,
 }
 
 /// All modules of a link; at least one.

@@ -18,6 +18,7 @@
 
 mod inputs;
 mod settings;
+mod stages;
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -25,8 +26,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{
-    self, Cached, First, Link, Made, Phases, Rounds, Second, Settings as BackendSettings, Stage,
-    TwoRounds, Watch,
+    self, Cached, First, Link, Made, Marks, Phases, Rounds, Second, Settings as BackendSettings,
+    Stage, TwoRounds, Watch,
 };
 use crate::cache::{self, Cache, KeyBuilder, LinkFiles, Statistics};
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease};
@@ -38,6 +39,7 @@ pub use inputs::preserved;
 use inputs::{Module, Modules};
 use settings::Resolved;
 pub use settings::{CacheSettings, Settings};
+pub use stages::{IndexedFiles, Stage as SingleStage, Staged, keep, stage};
 
 /// A module of the link.
 #[derive(Clone, Debug)]
@@ -144,7 +146,9 @@ impl ThinLto<'_, '_> {
         let link = |internalize| {
             let phases = Phases { promote: !single, drop_dead: false, internalize };
             let reloc = Some(self.resolved.reloc);
-            Link::new(&index, &plan, sources.clone(), reloc, phases)
+            let mut link = Link::new(&index, &plan, sources.clone(), reloc, phases);
+            link.marks = Marks::wanted(self.settings.save_temps.is_some(), self.engine.cl_opts());
+            link
         };
         let (internalizing, friendly) = (link(true), link(false));
         // What the index knows nothing of has no backend.
@@ -231,9 +235,10 @@ impl ThinLto<'_, '_> {
     /// A module that the index knows nothing of is optimized as it is.
     fn alone(&self, number: usize) -> Result<Made> {
         let mut optimized = None;
-        let made = self.run_as_it_is(
+        let made = run_as_it_is(
             self.module(number)?,
             &self.resolved.backend,
+            &self.engine,
             &mut |stage, lease| self.watch(number, stage, lease, &mut optimized),
         )?;
         Ok(Made { object: made.object.or(optimized), ..made })
@@ -241,22 +246,7 @@ impl ThinLto<'_, '_> {
 
     fn generate_code(&self, number: usize) -> Result<Made> {
         let settings = BackendSettings { codegen_only: true, ..self.resolved.backend.clone() };
-        self.run_as_it_is(self.module(number)?, &settings, &mut |_, _| Ok(true))
-    }
-
-    fn run_as_it_is(
-        &self,
-        module: &Module<'_>,
-        settings: &BackendSettings,
-        watch: &mut Watch<'_>,
-    ) -> Result<Made> {
-        let job = backend::Job {
-            identifier: module.identifier.clone(),
-            place: module.identifier.clone(),
-            destination: module.bitcode.to_vec(),
-            ..Default::default()
-        };
-        job.run(settings, &self.engine, watch)
+        run_as_it_is(self.module(number)?, &settings, &self.engine, &mut |_, _| Ok(true))
     }
 
     /// Saves stages, and ends the job where no code is wanted.
@@ -367,6 +357,22 @@ impl ThinLto<'_, '_> {
         }
         Ok(outcome)
     }
+}
+
+/// Runs a backend on a module that nothing is done to before.
+fn run_as_it_is(
+    module: &Module<'_>,
+    settings: &BackendSettings,
+    engine: &LazyEngine,
+    watch: &mut Watch<'_>,
+) -> Result<Made> {
+    let job = backend::Job {
+        identifier: module.identifier.clone(),
+        place: module.identifier.clone(),
+        destination: module.bitcode.to_vec(),
+        ..Default::default()
+    };
+    job.run(settings, engine, watch)
 }
 
 /// `create_directories` of LLVM: for owner and group.

@@ -14,7 +14,7 @@
 
 mod library_functions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 
 use crate::bitcode::{BitcodeFile, Extent, Module};
@@ -83,6 +83,12 @@ pub struct Settings {
     pub should_internalize: bool,
     /// Whether merged bitcode carries the order of uses.
     pub should_embed_uselists: bool,
+    /// Whether what became local gets its old linkage back before code is generated.
+    pub restore_linkage: bool,
+    /// What code generation gives.
+    pub file_type: FileType,
+    /// Print each pass as it runs.
+    pub debug_pass_manager: bool,
 }
 
 /// A regular LTO link.
@@ -108,6 +114,8 @@ struct Work {
     verified: bool,
     scope_restricted: bool,
     optimized: bool,
+    /// Names and linkages before anything became local, where they are to be restored.
+    linkages: Vec<(String, Linkage)>,
 }
 
 /// What the merged module is for, as far as its symbols' names go.
@@ -128,6 +136,9 @@ impl RegularLto {
                 must_preserve: BTreeSet::new(),
                 should_internalize: true,
                 should_embed_uselists: false,
+                restore_linkage: false,
+                file_type: FileType::Object,
+                debug_pass_manager: false,
             },
             inputs: Vec::new(),
             based_on_first: false,
@@ -183,9 +194,10 @@ impl RegularLto {
     /// # Errors
     /// As [`Self::merged_bitcode`]; what code generation reports as an error.
     pub fn compile_optimized(&mut self) -> Result<Bytes> {
-        let object = self.step(|work, inputs, _, _| {
+        let object = self.step(|work, inputs, settings, _| {
             work.verify(inputs)?;
-            work.lease.emit(FileType::Object)
+            work.restore_linkage()?;
+            work.lease.emit(settings.file_type)
         });
         // Code generation uses up the module. Whoever asks again gets it made again.
         self.work = None;
@@ -224,6 +236,7 @@ impl Work {
         let options = Options::parse(&settings.options)?;
         let mut config = EngineConfig::from_env();
         config.jobs = 1;
+        config.prints = settings.debug_pass_manager;
         config.cl_opts.clone_from(&options.llvm);
         let mut producers = Vec::new();
         let mut newest: Option<(Producer, &Input)> = None;
@@ -268,7 +281,24 @@ impl Work {
             verified: false,
             scope_restricted: false,
             optimized: false,
+            linkages: Vec::new(),
         })
+    }
+
+    /// Gives what is still there, and local, the linkage back that it had.
+    fn restore_linkage(&mut self) -> Result<()> {
+        let old: BTreeMap<String, Linkage> = self.linkages.drain(..).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let local = self.lease.globals()?.into_iter().filter(|g| g.linkage.is_local());
+        let edits: Vec<Edit> = local
+            .filter_map(|g| {
+                let linkage = *old.get(&g.name)?;
+                Some(Edit::SetLinkage { name: g.name, linkage })
+            })
+            .collect();
+        self.lease.edit(&edits)
     }
 
     /// Links the inputs that were added since the last time.
@@ -335,7 +365,11 @@ impl Work {
         self.verify(inputs)?;
         self.restrict_scope(inputs, settings, said)?;
         let level = self.level();
-        self.lease.passes(&format!("lto<O{level}>"), PassOptions::at_level(level))?;
+        let options = PassOptions {
+            debug_logging: settings.debug_pass_manager,
+            ..PassOptions::at_level(level)
+        };
+        self.lease.passes(&format!("lto<O{level}>"), options)?;
         self.optimized = true;
         Ok(())
     }
@@ -391,6 +425,14 @@ impl Work {
         // LLVM does the first half anew at every step while internalizing is off; the result is
         // the same.
         if settings.should_internalize {
+            if settings.restore_linkage {
+                let kept = globals.iter().filter(|g| {
+                    g.linkage != Linkage::AvailableExternally
+                        && !g.linkage.is_local()
+                        && !g.name.is_empty()
+                });
+                self.linkages = kept.map(|g| (g.name.clone(), g.linkage)).collect();
+            }
             self.lease.internalize(&must_preserve)?;
             self.scope_restricted = true;
         }

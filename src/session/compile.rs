@@ -9,7 +9,7 @@ use std::fs;
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
 use crate::backend::{
-    self, Cached, First, Link, Made, Phases, RoundSizes, Rounded, Rounds, Second, Settings,
+    self, Cached, First, Link, Made, Marks, Phases, RoundSizes, Rounded, Rounds, Second, Settings,
     TwoRounds,
 };
 use crate::cache::Cache;
@@ -49,7 +49,9 @@ pub(super) fn compile(
     let link = plan.thin.as_ref().map(|thin| {
         let reloc = config.reloc_model;
         let sources = thin.sources.clone();
-        Link::new(&thin.index, &thin.plan, sources, reloc, Phases::RESOLUTION_BASED)
+        let mut link = Link::new(&thin.index, &thin.plan, sources, reloc, Phases::RESOLUTION_BASED);
+        link.marks = Marks::wanted(config.save_temps.is_some(), engine.cl_opts());
+        link
     });
     let (link, settings) = (link.as_ref(), &settings(config));
     let jobs: Vec<Job> =

@@ -15,6 +15,7 @@
 //! | `output` | the file around the module block: offsets, the string table |
 //! | `rewrite` | the pass over the module block |
 //! | `blockaddress` | constants that point into bodies that are no longer there |
+//! | `marks` | the attribute of variables that are to become internal |
 //! | [`slice`] | a module of what another imports, from the same records |
 //! | `references`, `reach` | what a body mentions of its module, and what that leads to |
 //! | `constants` | the constants of a module of which only some are needed |
@@ -31,6 +32,7 @@
 mod blockaddress;
 mod constants;
 mod debug_info;
+mod marks;
 mod metadata;
 mod output;
 pub mod prevailing;
@@ -41,9 +43,10 @@ mod rewrite;
 pub mod slice;
 pub mod thin;
 
+pub use marks::marked;
 pub use rewrite::rewrite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bitcode::{Constants, GlobalKind, Module};
 use crate::error::Result;
@@ -98,6 +101,8 @@ pub struct Edits {
     pub comdat_names: BTreeMap<usize, Vec<u8>>,
     /// Replaces the module level inline assembly. Only for a module that has some.
     pub module_asm: Option<Vec<u8>>,
+    /// Variables that get LLVM's attribute for what becomes internal after everything is imported.
+    pub marked: BTreeSet<usize>,
 }
 
 impl Edits {

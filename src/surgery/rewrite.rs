@@ -6,9 +6,11 @@
 //! Metadata's index of offsets is relative and moves along; the other offsets are `output`'s.
 
 use super::blockaddress;
+use super::marks::Marks;
 use super::output::{Output, TOP};
 use super::records::{Aliasee, GlobalRecord, kind_of, originals};
-use super::{Edits, Fate};
+use super::{Edits, Fate, GlobalEdit};
+use crate::bitcode::field::variable;
 use crate::bitcode::{
     Constants, Extent, GlobalKind, Module, Type, TypeTable, block_id, module_code,
 };
@@ -44,6 +46,7 @@ pub fn rewrite(module: &Module<'_>, edits: &Edits) -> Result<Vec<u8>> {
         originals: originals(module)?,
         constants: Constants::default(),
         types: None,
+        marks: Marks::new(module, &edits.marked)?,
     };
     let changes_alias = |(&id, edit): (&usize, &super::GlobalEdit)| {
         let kind = module.globals.get(id).map(|g| g.kind);
@@ -65,6 +68,8 @@ struct Pass<'m, 'a> {
     /// Read only where an alias becomes something else.
     constants: Constants,
     types: Option<TypeTable>,
+    /// Read only where a variable is marked.
+    marks: Marks,
 }
 
 impl Pass<'_, '_> {
@@ -99,6 +104,7 @@ impl Pass<'_, '_> {
                 Entry::DefineAbbrev { start, end } => self.out.writer.copy_bits(data, start, end),
                 Entry::Record => match record.code {
                     code if kind_of(code).is_some() => {
+                        self.marks.finish(&mut self.out.writer, width);
                         self.global(next_global, &record, width)?;
                         next_global += 1;
                     }
@@ -142,6 +148,9 @@ impl Pass<'_, '_> {
                         };
                         self.out.writer.copy_block(width, data, &inner);
                         blockaddress::make_null(&mut self.out.writer, &inner, &codes);
+                    }
+                    block_id::PARAMATTR | block_id::PARAMATTR_GROUP if !self.marks.is_empty() => {
+                        self.marks.extend(&mut self.out.writer, width, module, &inner)?;
                     }
                     // Rewritten behind the bodies.
                     block_id::VALUE_SYMTAB => {}
@@ -224,9 +233,15 @@ impl Pass<'_, '_> {
     }
 
     fn global(&mut self, id: usize, record: &Record<'_>, width: u32) -> Result<()> {
-        let Some(edit) = self.edits.globals.get(&id) else {
-            self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
-            return Ok(());
+        let list = self.marks.of.get(&id).copied();
+        let unchanged = GlobalEdit::default();
+        let edit = match self.edits.globals.get(&id) {
+            Some(edit) => edit,
+            None if list.is_some() => &unchanged,
+            None => {
+                self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
+                return Ok(());
+            }
         };
         let Some(mut new) = self.originals.get(id).cloned() else {
             return Err(Error::malformed("more global values than before").at_bit(record.start));
@@ -238,6 +253,9 @@ impl Pass<'_, '_> {
         new.apply(edit, aliasee).map_err(|e| e.at_bit(record.start))?;
         if let Some(name) = &edit.name {
             new.set_name(self.out.name(name));
+        }
+        if let Some(list) = list {
+            new.set(variable::ATTRIBUTES, u64::from(list));
         }
         self.out.writer.record(width, new.code(), &new.fields);
         Ok(())

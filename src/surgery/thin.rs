@@ -26,6 +26,8 @@ use crate::ir::{DllStorage, Linkage, SelectionKind, Visibility};
 pub enum Stage {
     /// Promoted, dead definitions dropped, prevailing copies resolved: `.1.promote.bc`.
     Promote,
+    /// The same with the last two steps in turn, as `llvm-lto -thinlto-action=promote` takes them.
+    ResolveThenPromote,
     /// And internalized: `.2.internalize.bc`.
     Internalize,
 }
@@ -75,6 +77,11 @@ pub fn edits(
         comdat_names: BTreeMap::new(),
         comdat_kinds: BTreeMap::new(),
     };
+    if stage == Stage::ResolveThenPromote {
+        pass.finalize();
+        pass.promote(clear_dso_local_on_declarations);
+        return Ok(pass.edits());
+    }
     pass.promote(clear_dso_local_on_declarations);
     let resolvers: BTreeSet<usize> = ifunc_bases(module)?.into_values().collect();
     pass.drop_dead(&resolvers);

@@ -25,9 +25,11 @@ use crate::ir::{DllStorage, Linkage, Visibility};
 #[allow(missing_docs)] // LLVM's names
 pub mod attribute {
     pub const ALIGNMENT_MASK: u32 = 0x1f;
+    pub const PERMISSIONS_MASK: u32 = 0xe0;
     pub const PERMISSIONS_CODE: u32 = 0xa0;
     pub const PERMISSIONS_DATA: u32 = 0xc0;
     pub const PERMISSIONS_RODATA: u32 = 0x80;
+    pub const DEFINITION_MASK: u32 = 0x700;
     pub const DEFINITION_REGULAR: u32 = 0x100;
     pub const DEFINITION_TENTATIVE: u32 = 0x200;
     pub const DEFINITION_WEAK: u32 = 0x300;

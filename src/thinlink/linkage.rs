@@ -26,6 +26,8 @@ pub enum Steps {
     InternalizeFirst,
     /// Resolve prevailing first: the legacy code generator.
     ResolveFirst,
+    /// Resolve prevailing, and no more.
+    ResolveOnly,
 }
 
 /// Linkage and visibility of all definitions.
@@ -90,6 +92,7 @@ impl Linkages {
                     resolver.resolve_prevailing(value, copies);
                     resolver.internalize_and_promote(value, copies);
                 }
+                Steps::ResolveOnly => resolver.resolve_prevailing(value, copies),
             }
         });
         Linkages {

@@ -50,6 +50,9 @@ pub struct LinkPlan {
 pub enum LegacyPhases {
     /// Up to the imports: `llvm-lto -thinlto-action=distributedindexes` and `emitimports`.
     Imports,
+    /// Up to the choice of one copy of several: what `llvm-lto -thinlto-action=promote` knows of
+    /// definitions that are not promoted.
+    Resolve,
     /// All of them: `ThinLTOCodeGenerator::run`.
     All,
 }
@@ -91,8 +94,10 @@ impl LinkPlan {
         check(index)?;
         let facts = Facts::from_preserved(index, preserved);
         let mut plan = Self::up_to_imports(index, facts, index.modules().len(), options)?;
-        if phases == LegacyPhases::All {
-            plan.finish(index, Steps::ResolveFirst);
+        match phases {
+            LegacyPhases::Imports => {}
+            LegacyPhases::Resolve => plan.finish(index, Steps::ResolveOnly),
+            LegacyPhases::All => plan.finish(index, Steps::ResolveFirst),
         }
         Ok(plan)
     }

@@ -1,8 +1,9 @@
-//! `llvm-lto`: the thin link of the legacy code generator from the command line.
+//! `llvm-lto`: the legacy code generators of libLTO from the command line.
 //!
-//! `-thinlto-action=thinlink` writes a combined index; `distributedindexes` and `emitimports`
-//! write what backends need from such an index. In: arguments. Out: an exit code. Source of words
-//! and behaviour: llvm-lto.cpp, `gatherImportedSummariesForModule` of ThinLTOCodeGenerator.cpp.
+//! Without an action it links by regular LTO. `-thinlto-action=thinlink` writes a combined index;
+//! `distributedindexes` and `emitimports` write what backends need from such an index; the other
+//! actions compile. In: arguments. Out: an exit code. Source of words and behaviour: llvm-lto.cpp,
+//! `gatherImportedSummariesForModule` of ThinLTOCodeGenerator.cpp.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,20 +12,23 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::command_line::{Argument, Arguments, Parser, Word};
+use super::command_line::{Argument, Arguments, Parser, Word, boolean};
+use super::lto_inspect::{self, Question};
+use super::lto_regular::{self, RegularOptions};
+use super::lto_stages;
 use super::lto_thin::{self, CodeOptions};
 use crate::container::FileBytes;
 use crate::distributed::{PrefixReplace, Shards, write_atomically};
 use crate::error::{Error, Result};
-use crate::legacy::preserved;
+use crate::legacy::{SingleStage, keep, preserved};
 use crate::summary::{
-    CombinedWriter, Format, GvFlags, ModuleSummaryIndex, Overrides, ReadOptions, Selection,
-    SummaryId, VariableFlags, WriteOptions, read_and_combine, read_index,
+    CombinedWriter, Format, ModuleSummaryIndex, Overrides, ReadOptions, Selection, WriteOptions,
+    read_and_combine, read_index,
 };
 use crate::symbols::InputFile;
 use crate::thinlink::{Behaviour, Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
 
-const PROGRAM: &str = "llvm-lto";
+pub(super) const PROGRAM: &str = "llvm-lto";
 
 /// Runs the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
@@ -46,47 +50,79 @@ enum Action {
     ThinLink,
     DistributedIndexes,
     EmitImports,
+    Single(SingleStage),
     Codegen,
     Run,
 }
 
-struct Job<'a> {
-    files: Vec<Word<'a>>,
+pub(super) struct Job<'a> {
+    pub(super) files: Vec<Word<'a>>,
     action: Option<Action>,
-    output: Option<Word<'a>>,
+    question: Option<Question>,
+    pub(super) output: Option<Word<'a>>,
     index: Option<Word<'a>>,
-    exported: BTreeSet<Vec<u8>>,
+    pub(super) exported: BTreeSet<Vec<u8>>,
     prefix: PrefixReplace,
     options: ThinLinkOptions,
-    code: CodeOptions,
+    pub(super) code: CodeOptions,
+    pub(super) regular: RegularOptions,
 }
 
 impl Job<'_> {
     fn format(&self) -> Format {
         if self.options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 }
     }
+
+    fn read_index(&self) -> Result<ModuleSummaryIndex> {
+        let name = self
+            .index
+            .as_ref()
+            .ok_or_else(|| Error::misuse("Missing -thinlto-index for ThinLTO promotion stage"))?;
+        read_index(&FileBytes::open(path(name))?, name, &ReadOptions::THIN_LINK)
+    }
+
+    /// One name for the output cannot be that of several.
+    pub(super) fn check_output(&self) -> Result<()> {
+        match self.files.len() != 1 && self.output.is_some() {
+            false => Ok(()),
+            true => Err(Error::misuse(
+                "Can't handle a single output filename and multiple input files, do not provide an \
+                 output filename and the output files will be suffixed from the input ones.",
+            )),
+        }
+    }
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut job = parse(arguments)?;
-    if let Some(action @ (Action::Run | Action::Codegen)) = job.action {
-        let codegen_only = action == Action::Codegen;
-        return lto_thin::run(
-            &job.files,
-            job.output.as_ref(),
-            job.exported,
-            &job.code,
-            codegen_only,
-        );
+    if let Some(question) = job.question {
+        let with_words = job.options.behaviour != Behaviour::LLVM_19;
+        return lto_inspect::answer(question, &job.files, with_words);
     }
-    job.code.thin_link(&mut job.options)?;
-    match job.action {
-        Some(action @ (Action::Combine | Action::ThinLink)) => thin_link(&job, action),
-        Some(action) => backends(&job, action),
-        None => Err(Error::unsupported(
-            "only ThinLTO is served: give \
-             -thinlto-action=thinlink|distributedindexes|emitimports|codegen|run",
-        )),
+    let Some(action) = job.action else { return lto_regular::run(&job) };
+    if matches!(action, Action::Run | Action::Codegen | Action::Single(SingleStage::Optimize))
+        && job.index.is_some()
+    {
+        let what = match action {
+            Action::Run => "full ThinLTO process",
+            Action::Codegen => "codegen stage",
+            _ => "optimize stage",
+        };
+        eprintln!("Warning: -thinlto-index ignored for {what}");
+    }
+    match action {
+        Action::Run => lto_thin::run(&job, false),
+        Action::Codegen => lto_thin::run(&job, true),
+        Action::Single(SingleStage::Optimize) => lto_stages::run(&job, SingleStage::Optimize, None),
+        Action::Single(stage) => lto_stages::run(&job, stage, Some(job.read_index()?)),
+        Action::Combine | Action::ThinLink => {
+            job.code.thin_link(&mut job.options)?;
+            thin_link(&job, action)
+        }
+        Action::DistributedIndexes | Action::EmitImports => {
+            job.code.thin_link(&mut job.options)?;
+            backends(&job, action)
+        }
     }
 }
 
@@ -96,10 +132,12 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         action: None,
         output: None,
         index: None,
+        question: None,
         exported: BTreeSet::new(),
         prefix: PrefixReplace::default(),
         options: ThinLinkOptions::default(),
         code: CodeOptions::default(),
+        regular: RegularOptions::default(),
     };
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
@@ -111,18 +149,29 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             Argument::Option(name, value) => (name, value),
         };
         match &*name {
-            b"thinlto" => job.action = Some(Action::Combine),
+            b"thinlto" => {
+                if boolean(&name, value)? && job.action.is_none() {
+                    job.action = Some(Action::Combine);
+                }
+            }
             b"thinlto-action" => {
                 let value = parser.value(&name, value)?;
+                if matches!(job.action, Some(action) if action != Action::Combine) {
+                    return Err(Error::misuse("You can't specify more than one -thinlto-action"));
+                }
                 job.action = Some(match &*value {
                     b"thinlink" => Action::ThinLink,
                     b"distributedindexes" => Action::DistributedIndexes,
                     b"emitimports" => Action::EmitImports,
+                    b"promote" => Action::Single(SingleStage::Promote),
+                    b"internalize" => Action::Single(SingleStage::Internalize),
+                    b"import" => Action::Single(SingleStage::Import),
+                    b"optimize" => Action::Single(SingleStage::Optimize),
                     b"codegen" => Action::Codegen,
                     b"run" => Action::Run,
                     other => {
-                        return Err(Error::unsupported(format!(
-                            "for the --thinlto-action option: '{}' is not served",
+                        return Err(Error::misuse(format!(
+                            "for the --thinlto-action option: Cannot find option named '{}'!",
                             String::from_utf8_lossy(other)
                         )));
                     }
@@ -142,8 +191,15 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 let major = major.ok_or_else(|| Error::misuse("--llvm-version: not a number"))?;
                 job.options.behaviour = Behaviour::of_llvm(major);
             }
-            b"O0" | b"O1" | b"O2" | b"O3" => {}
-            _ => job.code.take(&name, value, &mut parser)?,
+            _ => {
+                if let Some(question) = Question::parse(&name) {
+                    if boolean(&name, value)? {
+                        job.question = Some(question);
+                    }
+                } else if let Some(value) = job.regular.take(&name, value, &mut parser)? {
+                    job.code.take(&name, value, &mut parser)?;
+                }
+            }
         }
     }
     if job.files.is_empty() {
@@ -153,6 +209,24 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         ));
     }
     Ok(job)
+}
+
+/// Writes a file, all of it or none; `-` is the standard output.
+pub(super) fn write_output(target: &[u8], bytes: &[u8]) -> Result<()> {
+    if target == b"-" {
+        return std::io::stdout()
+            .write_all(bytes)
+            .map_err(|error| Error::io("cannot write to standard output", &error));
+    }
+    write_atomically(path(target), bytes)
+}
+
+/// A name with an ending.
+pub(super) fn suffixed<'a>(output: Option<&'a Word<'a>>, file: &[u8], suffix: &str) -> Word<'a> {
+    match output {
+        Some(output) => Cow::Borrowed(output),
+        None => Cow::Owned([file, suffix.as_bytes()].concat()),
+    }
 }
 
 pub(super) fn path(word: &[u8]) -> &Path {
@@ -187,17 +261,8 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
 }
 
 fn backends(job: &Job<'_>, action: Action) -> Result<()> {
-    if job.files.len() != 1 && job.output.is_some() {
-        return Err(Error::misuse(
-            "Can't handle a single output filename and multiple input files, do not provide an \
-             output filename and the output files will be suffixed from the input ones.",
-        ));
-    }
-    let name = job
-        .index
-        .as_ref()
-        .ok_or_else(|| Error::misuse("Missing -thinlto-index for ThinLTO promotion stage"))?;
-    let mut index = read_index(&FileBytes::open(path(name))?, name, &ReadOptions::THIN_LINK)?;
+    job.check_output()?;
+    let mut index = job.read_index()?;
     for file in &job.files {
         backend(job, action, &mut index, file)
             .map_err(|e| e.in_file(String::from_utf8_lossy(file)))?;
@@ -217,7 +282,7 @@ fn backend(
     let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &job.options)?;
     let shards = Shards::new(index, &plan);
     let module = index
-        .find_module(file)
+        .find_module(job.code.module_id.as_deref().unwrap_or(file))
         .ok_or_else(|| Error::misuse("the index does not hold this module"))?;
     let (suffix, content) = match action {
         Action::EmitImports => (&b".imports"[..], shards.imports_file(module)),
@@ -235,18 +300,4 @@ fn backend(
     write_atomically(path(&output), &content)?;
     keep(index, &plan);
     Ok(())
-}
-
-/// LLVM makes its changes in the one index that it has read, so that what was found for one file
-/// counts for the files after it; and so here.
-fn keep(index: &mut ModuleSummaryIndex, plan: &LinkPlan) {
-    let changed: Vec<(SummaryId, GvFlags, VariableFlags)> = index
-        .summaries()
-        .map(|summary| (summary.id(), plan.flags(summary), plan.variable_flags(summary)))
-        .collect();
-    for (id, flags, variable_flags) in changed {
-        index.set_summary_flags(id, flags);
-        index.set_variable_flags(id, variable_flags);
-    }
-    index.set_flags(plan.index_flags);
 }

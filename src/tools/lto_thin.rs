@@ -3,13 +3,14 @@
 //! In: files and the options of the command line. Out: an object beside each file, or in a folder.
 //! Source of words and behaviour: `ThinLTOProcessing` of llvm-lto.cpp.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::command_line::{Parser, Word, boolean};
-use super::lto::path;
+use super::lto::{Job, path, suffixed, write_output};
 use crate::cache::Policy;
 use crate::container::FileBytes;
-use crate::distributed::{self, write_atomically};
+use crate::distributed;
 use crate::engine::options::Options;
 use crate::error::{Error, Result};
 use crate::legacy::{self, CacheSettings, Settings};
@@ -77,6 +78,25 @@ impl CodeOptions {
         Ok(())
     }
 
+    /// The settings of the link, or of a stage of it.
+    pub(super) fn settings(&self, exported: &BTreeSet<Vec<u8>>) -> Result<Settings> {
+        Ok(Settings {
+            preserved: exported.clone(),
+            reloc: Options::parse(&self.settings.options)?.relocation_model,
+            ..self.settings.clone()
+        })
+    }
+
+    /// Options in LLVM's words, but for those of the driver.
+    pub(super) fn llvm_options(&self) -> &[String] {
+        &self.settings.options
+    }
+
+    /// Whether to print each pass as it runs.
+    pub(super) fn debug_pass_manager(&self) -> bool {
+        self.settings.debug_pass_manager
+    }
+
     /// What is left over as options of the thin link alone.
     ///
     /// # Errors
@@ -112,39 +132,27 @@ fn number<'a, N: std::str::FromStr>(
 }
 
 /// Links all files, or generates code for each.
-pub(super) fn run(
-    files: &[Word<'_>],
-    output: Option<&Word<'_>>,
-    exported: impl IntoIterator<Item = Vec<u8>>,
-    options: &CodeOptions,
-    codegen_only: bool,
-) -> Result<()> {
+pub(super) fn run(job: &Job<'_>, codegen_only: bool) -> Result<()> {
+    let (options, output) = (&job.code, job.output.as_ref());
     if output.is_some() && !codegen_only {
         return Err(Error::misuse(
             "Do not provide an output filename for ThinLTO  processing, the output files will be \
              suffixed from the input ones.",
         ));
     }
-    if output.is_some() && files.len() != 1 {
-        return Err(Error::misuse(
-            "Can't handle a single output filename and multiple input files, do not provide an \
-             output filename and the output files will be suffixed from the input ones.",
-        ));
-    }
-    let relocation = Options::parse(&options.settings.options)?.relocation_model;
+    job.check_output()?;
     let settings = Settings {
-        preserved: exported.into_iter().collect(),
-        reloc: relocation,
         codegen_only,
         cache: options
             .cache_directory
             .clone()
             .map(|directory| CacheSettings { directory, policy: options.policy }),
-        ..options.settings.clone()
+        ..options.settings(&job.exported)?
     };
     let bytes: Vec<FileBytes> =
-        files.iter().map(|file| FileBytes::open(path(file))).collect::<Result<_>>()?;
-    let inputs: Vec<legacy::Input<'_>> = files
+        job.files.iter().map(|file| FileBytes::open(path(file))).collect::<Result<_>>()?;
+    let inputs: Vec<legacy::Input<'_>> = job
+        .files
         .iter()
         .zip(&bytes)
         .map(|(file, bytes)| legacy::Input {
@@ -159,18 +167,8 @@ pub(super) fn run(
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");
     }
-    for (file, object) in files.iter().zip(&outcome.objects) {
-        let target = match output {
-            Some(output) => output.to_vec(),
-            None => [file, &b".thinlto.o"[..]].concat(),
-        };
-        if target == b"-" {
-            use std::io::Write;
-            return std::io::stdout()
-                .write_all(object)
-                .map_err(|error| Error::io("cannot write to standard output", &error));
-        }
-        write_atomically(path(&target), object)?;
+    for (file, object) in job.files.iter().zip(&outcome.objects) {
+        write_output(&suffixed(output, file, ".thinlto.o"), object)?;
     }
     Ok(())
 }

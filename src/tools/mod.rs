@@ -7,5 +7,8 @@ pub mod command_line;
 pub mod explain;
 pub mod lto;
 pub mod lto2;
+mod lto_inspect;
+mod lto_regular;
+mod lto_stages;
 mod lto_thin;
 mod saved_link;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// Writes a new file `<prefix>-<unique><suffix>` that only its owner may read. A file that cannot
 /// be written whole is removed.
-pub(crate) fn write(prefix: &str, suffix: &str, bytes: &[u8]) -> Result<PathBuf> {
+pub fn write_temporary(prefix: &str, suffix: &str, bytes: &[u8]) -> Result<PathBuf> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let folder = std::env::temp_dir();
     for _ in 0..1000 {
