@@ -4,7 +4,7 @@
 //! time, each by a machine of its own; the regular one is first, as it is the largest. What comes
 //! out does not depend on how many run at once, nor on which ends first.
 
-use std::fs;
+use std::path::Path;
 
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
 use super::{Input, Output};
@@ -14,6 +14,7 @@ use crate::backend::{
 };
 use crate::cache::Cache;
 use crate::config::{Config, OutputKind};
+use crate::distributed::write_atomically;
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
 };
@@ -320,8 +321,7 @@ impl<'c, 'a> Unit<'c, 'a> {
             _ => format!("{prefix}{}.", self.unit.task),
         };
         let path = format!("{prefix}{}.bc", stage.suffix());
-        let bitcode = lease.write_bitcode()?;
-        fs::write(&path, &*bitcode).map_err(|e| Error::io(format_args!("cannot write {path}"), &e))
+        write_atomically(Path::new(&path), &lease.write_bitcode()?)
     }
 }
 
