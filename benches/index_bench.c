@@ -3,11 +3,12 @@
  *   index_bench LIBRARY has FILE            one lto_has_thinlto_index, by path
  *   index_bench LIBRARY has-memory FILE     the same in memory
  *   index_bench LIBRARY table FILE OUT      writes the index of FILE with a function table to OUT
+ *   index_bench LIBRARY count FILE          how many functions, and how many copies of them
  *   index_bench LIBRARY whole FILE          lto_thinlto_create, one function looked up, dispose
  *   index_bench LIBRARY lazy FILE           lto_thinlto_create_lazy, one function read, dispose
  *   index_bench LIBRARY later FILE          one lto_thinlto_read_guid more of a lazy index
  *
- * Prints one line, "<median microseconds> <answer>", where the answer of `whole` and `lazy` is the
+ * But for `count`, prints one line, "<median microseconds> <answer>", where the answer of `whole` and `lazy` is the
  * instruction count of the same function. scripts/bench-index.sh drives it.
  */
 #define _GNU_SOURCE
@@ -100,6 +101,37 @@ static size_t some_guids(const char *path, uint64_t *guids, size_t most) {
     return n;
 }
 
+static void count(const char *path) {
+    API(lto_thinlto_create);
+    API(lto_thinlto_dispose);
+    API(lto_thinlto_get_index_info);
+    API(lto_thinlto_get_value);
+    API(lto_thinlto_get_copy);
+    API(lto_thinlto_get_summary);
+    thin_lto_t index = p_lto_thinlto_create(path);
+    lto_thinlto_index_info_t about = {.struct_size = sizeof about};
+    if (!index || p_lto_thinlto_get_index_info(index, &about))
+        failed(path);
+    size_t functions = 0, copies = 0;
+    for (size_t value = 0; value < about.num_values; value++) {
+        size_t summary;
+        lto_thinlto_value_info_t v = {.struct_size = sizeof v};
+        lto_thinlto_summary_info_t s = {.struct_size = sizeof s};
+        if (p_lto_thinlto_get_value(index, value, &v))
+            failed(path);
+        if (v.num_copies == 0)
+            continue;
+        if (p_lto_thinlto_get_copy(index, value, 0, &summary) || p_lto_thinlto_get_summary(index, summary, &s))
+            failed(path);
+        if (s.kind == LTO_THINLTO_FUNCTION) {
+            functions++;
+            copies += v.num_copies;
+        }
+    }
+    printf("%zu %zu\n", functions, copies);
+    p_lto_thinlto_dispose(index);
+}
+
 int main(int argc, char **argv) {
     if (argc < 4) {
         fprintf(stderr, "usage: see the head of index_bench.c\n");
@@ -131,6 +163,10 @@ int main(int argc, char **argv) {
             times[i] = now() - start;
         }
         printf("%.2f %s\n", median(times, CALLS), answer == CALLS ? "yes" : answer ? "?" : "no");
+        return 0;
+    }
+    if (!strcmp(mode, "count")) {
+        count(path);
         return 0;
     }
     API(lto_thinlto_create);

@@ -65,14 +65,15 @@ mapfile -t many < <(find "$work/copies" -name '*.o' | sort)
 "$out/lto-index" merge -o "$work/plain.bc" "${many[@]}" >/dev/null
 rm -rf "$work/copies"
 "$work/bench" "$out/libLTO.so" table "$work/plain.bc" "$work/table.bc"
+read -r functions of_all < <("$work/bench" "$out/libLTO.so" count "$work/plain.bc")
 read -r whole a < <("$work/bench" "$out/libLTO.so" whole "$work/plain.bc")
 read -r lazy b < <("$work/bench" "$out/libLTO.so" lazy "$work/plain.bc")
 read -r table c < <("$work/bench" "$out/libLTO.so" lazy "$work/table.bc")
 read -r later _ < <("$work/bench" "$out/libLTO.so" later "$work/plain.bc")
 read -r later_table _ < <("$work/bench" "$out/libLTO.so" later "$work/table.bc")
 [ "$a" = "$b" ] && [ "$a" = "$c" ] || { echo "bench-index: the readers do not agree: $a $b $c" >&2; exit 1; }
-awk -v s="$(stat -c %s "$work/plain.bc")" -v w="$whole" -v p="$lazy" -v t="$table" -v l="$later" -v lt="$later_table" 'BEGIN {
-    printf "\n| an index of %.1f MB | ms | times faster |\n|---|---|---|\n", s / 1e6
+awk -v s="$(stat -c %s "$work/plain.bc")" -v f="$functions" -v a="$of_all" -v w="$whole" -v p="$lazy" -v t="$table" -v l="$later" -v lt="$later_table" 'BEGIN {
+    printf "\n| an index of %.1f MB, %d functions in %d copies | ms | times faster |\n|---|---|---|\n", s / 1e6, f, a
     printf "| all of it read, one function looked up | %.2f | 1 |\n", w / 1e3
     printf "| one function read, plain file | %.2f | %.1f |\n", p / 1e3, w / p
     printf "| one function read, file with a function table | %.3f | %.0f |\n", t / 1e3, w / t
