@@ -36,11 +36,10 @@ use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::config::Config;
-use crate::distributed::{self, Shards, write_atomically};
+use crate::distributed;
 use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
-use crate::summary::Format;
 use crate::symbols::InputFile;
 use crate::thinlink::{Behaviour, ThinLinkOptions};
 
@@ -151,7 +150,10 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             if let Some(thin) = &plan.thin {
                 stats.thin_link(&thin.index, &thin.plan);
             }
-            save_index(config, &plan)?;
+            if let (Some(prefix), Some(thin)) = (&config.save_temps, &plan.thin) {
+                let files = inputs.iter().map(|input| Ok(input.bitcode));
+                distributed::save_index(Path::new(prefix), &thin.index, &thin.plan, files)?;
+            }
             phase(&mut stats, Phase::Plan);
             let rounds = rounds.as_ref().map(|rounds| (rounds, kept.as_ref().map(Kept::cache)));
             compile::compile(config, &engine, cached.as_ref(), rounds, inputs, &plan)?
@@ -211,15 +213,4 @@ fn producers(inputs: &[Input<'_>], files: &[InputFile<'_>]) -> Result<Vec<Produc
         }
     }
     Ok(producers)
-}
-
-/// Leaves the combined index as it is before linkages are decided, where `save_temps` asks.
-fn save_index(config: &Config, plan: &plan::Plan<'_>) -> Result<()> {
-    let (Some(prefix), Some(thin)) = (&config.save_temps, &plan.thin) else { return Ok(()) };
-    let format = match thin.plan.options.behaviour == Behaviour::LLVM_19 {
-        true => Format::Llvm19,
-        false => Format::Llvm22,
-    };
-    let index = Shards::new(&thin.index, &thin.plan).combined_index_before_linkage(format);
-    write_atomically(Path::new(&format!("{prefix}index.bc")), &index)
 }

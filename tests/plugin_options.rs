@@ -50,6 +50,7 @@ fn save_temps_leaves_llvms_names() {
                 "prog.0.4.opt.bc",
                 "prog.0.5.precodegen.bc",
                 "prog.index.bc",
+                "prog.index.dot",
                 "prog.lto.o",
                 "prog.lto.o1",
                 "prog.resolution.txt",

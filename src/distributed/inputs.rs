@@ -43,6 +43,9 @@ pub trait Source: Sync {
     fn was_read(&self, _begin: Instant) {}
 }
 
+/// What the paths of modules of regular LTO begin with in an index; the file's follows.
+pub(super) const REGULAR_LTO: &[u8] = b"\0regular LTO\0";
+
 /// A module as it was read.
 struct Read {
     part: Option<IndexPart>,
@@ -161,7 +164,7 @@ fn read_file<S: Source>(
         if let (true, Some(part)) = (regular, &mut part) {
             // Regular LTO modules will be one; LLVM calls it by the empty path. Ours must differ,
             // and none can be taken for a file's.
-            let mut path = b"\0regular LTO\0".to_vec();
+            let mut path = REGULAR_LTO.to_vec();
             path.extend_from_slice(source.path());
             part.set_path(&path);
         }

@@ -10,7 +10,7 @@
 //! very name that LLVM gives the member, so that the indexes are LLVM's too.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -181,8 +181,8 @@ pub fn run(
         phase(&mut stats, Phase::ThinLink);
         let shards = Shards::new(&read_inputs.index, &plan);
         if let Some(prefix) = &config.save_temps {
-            let index = shards.combined_index_before_linkage(target.format);
-            write_atomically(&PathBuf::from(format!("{prefix}index.bc")), &index)?;
+            let files = inputs.iter().map(|input| Ok(input.bitcode));
+            distributed::save_index(Path::new(prefix), &read_inputs.index, &plan, files)?;
         }
         let names: Vec<(&[u8], Option<ModuleId>)> =
             modules.iter().map(|(named, id)| (&*named.name, *id)).collect();

@@ -87,11 +87,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let format =
         if options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 };
     if let (true, Some(output)) = (job.save_index, &job.output) {
-        let path = [output, &b".index.bc"[..]].concat();
-        write_atomically(
-            Path::new(OsStr::from_bytes(&path)),
-            &shards.combined_index_before_linkage(format),
-        )?;
+        let prefix = [output, &b"."[..]].concat();
+        let prefix = Path::new(OsStr::from_bytes(&prefix));
+        distributed::save_index(prefix, &read.index, &plan, inputs.iter().map(Source::bytes))?;
     }
     if let (true, Some(output)) = (job.save_resolutions, &job.output) {
         let path = [output, &b".resolution.txt"[..]].concat();
