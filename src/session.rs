@@ -138,11 +138,11 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let unchanged = cached.as_ref().and_then(|c| kept::unchanged(config, c, inputs, &files));
     phase(&mut stats, Phase::Cache);
 
-    let Compiled { outputs, diagnostics, sizes } = match unchanged {
+    let Compiled { outputs, diagnostics, sizes, spans } = match unchanged {
         Some(made) => {
             stats.thin_modules = inputs.len();
             let (outputs, diagnostics) = made;
-            Compiled { outputs, diagnostics, sizes: Vec::new() }
+            Compiled { outputs, diagnostics, ..Compiled::default() }
         }
         None => {
             let plan = plan::plan(config, Some(&options), inputs, &files)?;
@@ -163,6 +163,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     stats.cache = kept.map(|kept| kept.close());
     stats.compiled(&outputs);
     stats.two_rounds = sizes;
+    stats.spans = spans;
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
 }

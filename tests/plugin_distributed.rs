@@ -380,3 +380,34 @@ assert set(stats["seconds"]) == {"read", "thin_link", "write_indexes"}, stats
     s.write("check.py", script);
     s.run("python3", "check.py");
 }
+
+#[test]
+fn a_trace_of_a_link_has_every_module_it_compiled() {
+    let s = Scratch::new("distributed-trace-compile");
+    compile(&s, 22);
+    let link = "main.o foo.o helper.o bar.o -shared -o out -Wl,-plugin-opt=time-trace=trace.json \
+                -Wl,-plugin-opt=time-trace-granularity=0";
+    let check = |spans: &str| {
+        let script = format!(
+            r#"
+import json
+events = json.load(open("trace.json"))["traceEvents"]
+phase = [e for e in events if e["name"] == "compile" and e["tid"] == 1]
+assert len(phase) == 1, events
+begin, end = phase[0]["ts"], phase[0]["ts"] + phase[0]["dur"]
+for what in "{spans}".split():
+    spans = [e for e in events if e["name"] == what and e["tid"] > 1]
+    details = {{e["args"]["detail"] for e in spans}}
+    assert details == {{"main.o", "foo.o", "helper.o", "bar.o"}}, (what, details)
+    # Each within the phase; clocks are cut to microseconds.
+    assert all(begin - 2 <= e["ts"] and e["ts"] + e["dur"] <= end + 2 for e in spans), events
+"#
+        );
+        s.write("check.py", script);
+        s.run("python3", "check.py");
+    };
+    s.link("bfd", link);
+    check("compile");
+    s.link("bfd", &format!("{link} -Wl,-plugin-opt=-codegen-data-thinlto-two-rounds"));
+    check("first_round second_round");
+}

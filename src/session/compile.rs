@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
+use super::stats::{Span, Spans};
 use super::{Input, Output};
 use crate::backend::{
     self, Cached, First, Link, Made, Marks, Phases, RoundSizes, Rounded, Rounds, Second, Settings,
@@ -36,6 +37,8 @@ pub(super) struct Compiled {
     pub diagnostics: Vec<Diagnostic>,
     /// Where code was generated in two rounds, by module.
     pub sizes: Vec<RoundSizes>,
+    /// How long each unit took, or each of its rounds.
+    pub spans: Vec<Span>,
 }
 
 pub(super) fn compile(
@@ -62,16 +65,24 @@ pub(super) fn compile(
         let unit = units.get(number).ok_or_else(|| Error::engine("a job without a unit"))?;
         Ok(Unit { config, inputs, unit, link, settings, cached })
     };
+    let spans = Spans::default();
+    let job_name = |number: usize| jobs.get(number).map_or("", |job| job.name.as_str());
     let mut sizes = Vec::new();
     let made = match rounds {
         None => {
-            schedule.run(&jobs, &Terminal::stderr(), |number| done(unit(number)?.make(engine)?))?
+            let make = |number: usize| {
+                spans.during("compile", job_name(number), || done(unit(number)?.make(engine)?))
+            };
+            schedule.run(&jobs, &Terminal::stderr(), make)?
         }
         Some((rounds, cache)) => {
             let rounds = TwoRounds::new(rounds, engine, settings, config.max_memory, cache)?;
-            let first = |number: usize| unit(number)?.first(&rounds);
+            let first = |number: usize| {
+                spans.during("first_round", job_name(number), || unit(number)?.first(&rounds))
+            };
             let second = |number: usize, first, second: &Second<'_>| {
-                unit(number)?.second(first, second, engine)
+                let work = || unit(number)?.second(first, second, engine);
+                spans.during("second_round", job_name(number), work)
             };
             let made;
             (made, sizes) = rounds.run(&schedule, &jobs, &Terminal::stderr(), first, second)?;
@@ -88,7 +99,7 @@ pub(super) fn compile(
             bytes,
         }));
     }
-    Ok(Compiled { outputs, diagnostics, sizes })
+    Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })
 }
 
 fn done(made: Made) -> Result<Done<Made>> {

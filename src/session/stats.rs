@@ -4,7 +4,10 @@
 //! `stats-file=` or `LTO_STATS`.
 
 use std::fmt::Write;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::plan::{Plan, UnitKind};
 use super::{Input, Output};
@@ -80,6 +83,39 @@ impl Span {
     pub fn ends(what: &'static str, module: &str, begin: Instant) -> Self {
         let thread = rayon::current_thread_index().unwrap_or(0);
         Span { what, module: module.to_owned(), begin, time: begin.elapsed(), thread }
+    }
+}
+
+/// Pieces of a phase, noted by whichever threads do them.
+#[derive(Default)]
+pub(super) struct Spans(Mutex<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    spans: Vec<Span>,
+    /// The threads that have noted something; their places are their numbers.
+    threads: Vec<ThreadId>,
+}
+
+impl Spans {
+    /// Does something for a module, and notes how long it took.
+    pub fn during<R>(&self, what: &'static str, module: &str, work: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = work();
+        let time = begin.elapsed();
+        let (mut noted, own) = (self.0.lock(), thread::current().id());
+        let known = noted.threads.iter().position(|&id| id == own);
+        let thread = known.unwrap_or(noted.threads.len());
+        if known.is_none() {
+            noted.threads.push(own);
+        }
+        noted.spans.push(Span { what, module: module.to_owned(), begin, time, thread });
+        result
+    }
+
+    /// All of them.
+    pub fn into_spans(self) -> Vec<Span> {
+        self.0.into_inner().spans
     }
 }
 
