@@ -25,6 +25,19 @@ pub enum OutputKind {
     Nothing,
 }
 
+/// A step after which `save_temps` leaves something, by LLVM's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the words are LLVM's
+pub enum SavedStage {
+    PreOpt,
+    Promote,
+    Internalize,
+    Import,
+    Opt,
+    PreCodegen,
+    CombinedIndex,
+}
+
 /// How a link is done.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,11 +71,15 @@ pub struct Config {
     pub always_emit_regular_lto_object: bool,
     /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
     pub save_temps: Option<String>,
+    /// Which stages `save_temps` leaves; unset, all.
+    pub save_stages: Option<Vec<SavedStage>>,
     /// Whether those of a module with a summary go beside it, under its name, and not to that place
     /// (`UseInputModulePath`).
     pub save_temps_beside_inputs: bool,
     /// Options for libLLVM, each with its dash, as for `opt` or `llc`.
     pub llvm_options: Vec<String>,
+    /// The passes that optimize, as text (`OptPipeline`); unset, those of LTO at its level.
+    pub opt_pipeline: Option<String>,
     /// Print each pass as it runs (`DebugPassManager`).
     pub debug_pass_manager: bool,
     /// Whether the linker may relax loads from the GOT (`X86RelaxRelocations`); LLVM's gold plugin
@@ -76,6 +93,14 @@ pub struct Config {
     pub cache_policy: Option<String>,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
     pub stats_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// How the names of what is left of a stage begin; none where nothing is.
+    pub fn saves(&self, stage: SavedStage) -> Option<&str> {
+        let wanted = self.save_stages.as_ref().is_none_or(|stages| stages.contains(&stage));
+        self.save_temps.as_deref().filter(|_| wanted)
+    }
 }
 
 impl Default for Config {
@@ -96,6 +121,8 @@ impl Default for Config {
             unified_regular: false,
             always_emit_regular_lto_object: false,
             save_temps: None,
+            save_stages: None,
+            opt_pipeline: None,
             save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
             debug_pass_manager: false,

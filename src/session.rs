@@ -35,7 +35,7 @@ use self::compile::Compiled;
 use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
-use crate::config::Config;
+use crate::config::{Config, SavedStage};
 use crate::distributed;
 use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
 use crate::error::{Error, Result};
@@ -150,7 +150,8 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             if let Some(thin) = &plan.thin {
                 stats.thin_link(&thin.index, &thin.plan);
             }
-            if let (Some(prefix), Some(thin)) = (&config.save_temps, &plan.thin) {
+            let saved = config.saves(SavedStage::CombinedIndex);
+            if let (Some(prefix), Some(thin)) = (saved, &plan.thin) {
                 let files = inputs.iter().map(|input| Ok(input.bitcode));
                 distributed::save_index(Path::new(prefix), &thin.index, &thin.plan, files)?;
             }

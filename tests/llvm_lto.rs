@@ -100,8 +100,9 @@ fn same_stage(s: &Scratch, version: u32, action: &str, args: &str) {
 
 #[test]
 fn stages_are_llvms() {
-    for (version, flags) in VERSIONS.iter().flat_map(|&v| ["", "-g"].map(|flags| (v, flags))) {
-        let s = Scratch::new(&format!("llvm-lto-stages-{version}{flags}"));
+    const DEBUG: &str = "-g -fdebug-macro -fsplit-dwarf-inlining";
+    for (version, flags) in VERSIONS.iter().flat_map(|&v| ["", DEBUG].map(|flags| (v, flags))) {
+        let s = Scratch::new(&format!("llvm-lto-stages-{version}{}", &flags[..flags.len().min(2)]));
         let files = three_modules(&s, version, flags);
         s.run(
             &format!("llvm-lto-{version}"),
@@ -179,6 +180,64 @@ fn stages_say_what_is_wrong() {
     assert!(!s.exists("one.o.thinlto.imported.bc"));
 }
 
+/// `llvm-lto2` leaves the stages that are asked for, each as if all were, and nothing else.
+#[test]
+fn stages_are_left_by_name() {
+    let s = Scratch::new("llvm-lto2-select");
+    let files = three_modules(&s, 22, "");
+    s.run(
+        "ld.lld-22",
+        &format!("-shared {files} -o linked --save-temps=resolution --thinlto-index-only"),
+    );
+    let ours = env!("CARGO_BIN_EXE_llvm-lto2");
+    let link = |program: &str, output: &str, options: &str| {
+        let args = format!("run @linked.resolution.txt -o {output} {options}");
+        let mut command = s.command(program, &args);
+        command.env("LTO_LLVM", llvm(22));
+        checked(command);
+    };
+    let left = |output: &str| -> Vec<String> {
+        let files = s.files().into_iter();
+        files.filter_map(|f| Some(f.strip_prefix(output)?.strip_prefix('.')?.to_owned())).collect()
+    };
+    link("llvm-lto2-22", "their", "-save-temps");
+    link(ours, "our", "-save-temps");
+    let all = left("their");
+    assert_eq!(left("our"), all);
+    for file in all.iter().filter(|f| f.starts_with("0.")) {
+        let [mine, theirs] = ["our", "their"].map(|w| text(&s, 22, &format!("{w}.{file}")));
+        assert_eq!(mine, theirs, "{file}");
+    }
+    for stages in ["preopt", "promote,opt", "internalize", "import,precodegen", "combinedindex"] {
+        for (program, output) in [("llvm-lto2-22", "select-their"), (ours, "select-our")] {
+            link(program, output, &format!("-select-save-temps={stages}"));
+        }
+        assert_eq!(left("select-our"), left("select-their"), "{stages}");
+        for file in left("select-our") {
+            assert!(
+                s.read(&format!("select-our.{file}")) == s.read(&format!("our.{file}")),
+                "{file}"
+            );
+            std::fs::remove_file(s.path().join(format!("select-our.{file}"))).unwrap();
+        }
+        left("select-their").iter().for_each(|f| {
+            std::fs::remove_file(s.path().join(format!("select-their.{f}"))).unwrap()
+        });
+    }
+    // Passes of the user's choosing, and the files of a distributed build beside the objects.
+    for (program, output) in [("llvm-lto2-22", "their"), (ours, "our")] {
+        link(program, output, "-opt-pipeline=instcombine,simplifycfg -thinlto-emit-indexes");
+        s.run("mv", &format!("one.o.thinlto.bc {output}.one.index"));
+    }
+    for file in ["1", "2", "3", "one.index"] {
+        assert!(s.read(&format!("our.{file}")) == s.read(&format!("their.{file}")), "{file}");
+    }
+    let refused = s.fail(ours, "run @linked.resolution.txt -o x -aa-pipeline=basic-aa");
+    assert!(refused.contains("-aa-pipeline"), "{refused}");
+    let unknown = s.fail(ours, "run @linked.resolution.txt -o x -opt-pipeline=no-such-pass");
+    assert!(unknown.contains("no-such-pass"), "{unknown}");
+}
+
 #[test]
 fn regular_lto_gives_llvms_objects_and_modules() {
     for version in VERSIONS {
@@ -191,6 +250,7 @@ fn regular_lto_gives_llvms_objects_and_modules() {
             "-exported-symbol=one -exported-symbol=other -function-sections -relocation-model=static",
             "-exported-symbol=main -dso-symbol=unused -set-merged-module -save-merged-module",
             "-exported-symbol=main -restore-linkage",
+            "-exported-symbol=main -enable-lto-internalization=false",
         ] {
             for (who, output) in [("theirs", "their.o"), ("ours", "our.o")] {
                 let args = format!("{args} {files} -o {output}");

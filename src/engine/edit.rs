@@ -126,6 +126,11 @@ impl Editor<'_> {
                     }
                 }
             }
+            Edit::SetTriple { triple } => {
+                let triple = CString::new(triple.as_str())
+                    .map_err(|_| Error::misuse("a triple holds a zero byte"))?;
+                unsafe { (f.LLVMSetTarget)(self.module, triple.as_ptr()) };
+            }
             Edit::SetIdentifier { identifier } => unsafe {
                 (f.LLVMSetModuleIdentifier)(
                     self.module,

@@ -247,6 +247,11 @@ pub enum Edit {
         /// The source file that the module names.
         file: String,
     },
+    /// `Module::setTargetTriple`.
+    SetTriple {
+        /// What the code is for.
+        triple: String,
+    },
     /// `Module::setModuleIdentifier`.
     SetIdentifier {
         /// What diagnostics call the module.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -444,6 +444,10 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(10);
             w.str(name);
         }
+        Edit::SetTriple { triple } => {
+            w.u8(13);
+            w.str(triple);
+        }
         Edit::SetSource { name, module, file } => {
             w.u8(12);
             w.str(name);
@@ -482,6 +486,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
             },
         },
         12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
+        13 => Edit::SetTriple { triple: r.str()? },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -553,6 +558,7 @@ mod tests {
                     Edit::ZeroInitializer { name: name() },
                     Edit::ClearMetadata { name: name() },
                     Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
+                    Edit::SetTriple { triple: name() },
                     Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
             },

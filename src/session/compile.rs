@@ -14,7 +14,7 @@ use crate::backend::{
     TwoRounds,
 };
 use crate::cache::Cache;
-use crate::config::{Config, OutputKind};
+use crate::config::{Config, OutputKind, SavedStage};
 use crate::distributed::write_atomically;
 use crate::engine::{
     self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
@@ -57,6 +57,9 @@ pub(super) fn compile(
         link.marks = Marks::wanted(config.save_temps.is_some(), engine.cl_opts());
         link
     });
+    if let Some(link) = &link {
+        save_nothing_merged(config, engine, link, units)?;
+    }
     let (link, settings) = (link.as_ref(), &settings(config));
     let jobs: Vec<Job> =
         units.iter().map(|u| Job { name: name(u, inputs), size: size(u, inputs) }).collect();
@@ -102,6 +105,34 @@ pub(super) fn compile(
     Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })
 }
 
+/// Leaves the merged module also where nothing was merged into it, as LLVM does: only its triple says
+/// that there was a link.
+fn save_nothing_merged(
+    config: &Config,
+    engine: &LazyEngine,
+    link: &Link<'_, '_>,
+    units: &[PlannedUnit<'_>],
+) -> Result<()> {
+    let stages = [SavedStage::PreOpt, SavedStage::Internalize];
+    let Some(UnitKind::Thin { module, .. }) = units.first().map(|unit| &unit.kind) else {
+        return Ok(());
+    };
+    if stages.iter().all(|stage| config.saves(*stage).is_none()) {
+        return Ok(());
+    }
+    let triple = String::from_utf8_lossy(&link.values(*module)?.module.triple).into_owned();
+    let mut lease = engine.get()?.lease()?;
+    lease.new_module(MERGED)?;
+    lease.edit(&[Edit::SetTriple { triple }])?;
+    let bitcode = lease.write_bitcode()?;
+    for stage in stages {
+        if let Some(prefix) = config.saves(stage) {
+            write_atomically(Path::new(&format!("{prefix}0.{}", suffix(stage))), &bitcode)?;
+        }
+    }
+    Ok(())
+}
+
 fn done(made: Made) -> Result<Done<Made>> {
     let peak_memory = made.peak_memory;
     Ok(Done { result: made, peak_memory })
@@ -111,7 +142,7 @@ fn done(made: Made) -> Result<Done<Made>> {
 pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         target: target(config),
-        pipeline: format!("thinlto<O{}>", config.opt_level),
+        pipeline: pipeline(config, "thinlto"),
         passes: passes(config),
         codegen_only: false,
         output: config.output,
@@ -138,27 +169,16 @@ fn size(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> u64 {
     }
 }
 
-/// The stages at which `save_temps` leaves the module, by LLVM's names.
-#[derive(Clone, Copy)]
-enum Stage {
-    PreOpt,
-    Promote,
-    Internalize,
-    Import,
-    Opt,
-    PreCodegen,
-}
-
-impl Stage {
-    fn suffix(self) -> &'static str {
-        match self {
-            Stage::PreOpt => "0.preopt",
-            Stage::Promote => "1.promote",
-            Stage::Internalize => "2.internalize",
-            Stage::Import => "3.import",
-            Stage::Opt => "4.opt",
-            Stage::PreCodegen => "5.precodegen",
-        }
+/// LLVM's name for what is left of a stage.
+fn suffix(stage: SavedStage) -> &'static str {
+    match stage {
+        SavedStage::PreOpt => "0.preopt.bc",
+        SavedStage::Promote => "1.promote.bc",
+        SavedStage::Internalize => "2.internalize.bc",
+        SavedStage::Import => "3.import.bc",
+        SavedStage::Opt => "4.opt.bc",
+        SavedStage::PreCodegen => "5.precodegen.bc",
+        SavedStage::CombinedIndex => "index.bc",
     }
 }
 
@@ -171,13 +191,13 @@ struct Unit<'c, 'a> {
     cached: Option<&'c Cached<'c>>,
 }
 
-impl From<backend::Stage> for Stage {
+impl From<backend::Stage> for SavedStage {
     fn from(stage: backend::Stage) -> Self {
         match stage {
-            backend::Stage::Internalize => Stage::Internalize,
-            backend::Stage::Import => Stage::Import,
-            backend::Stage::Opt => Stage::Opt,
-            backend::Stage::PreCodegen => Stage::PreCodegen,
+            backend::Stage::Internalize => SavedStage::Internalize,
+            backend::Stage::Import => SavedStage::Import,
+            backend::Stage::Opt => SavedStage::Opt,
+            backend::Stage::PreCodegen => SavedStage::PreCodegen,
         }
     }
 }
@@ -221,7 +241,7 @@ impl<'c, 'a> Unit<'c, 'a> {
                 if !resize.is_empty() {
                     lease.edit(&resize)?;
                 }
-                self.save(lease, Stage::PreOpt)?;
+                self.save(lease, SavedStage::PreOpt)?;
                 if self.config.output == OutputKind::Nothing {
                     return Ok(None);
                 }
@@ -238,14 +258,14 @@ impl<'c, 'a> Unit<'c, 'a> {
             }
             UnitKind::Thin { .. } => return Err(Error::engine("a module of the thin link")),
         }
-        self.save(lease, Stage::Internalize)?;
+        self.save(lease, SavedStage::Internalize)?;
         if self.config.output == OutputKind::Bitcode {
             return lease.write_bitcode().map(Some);
         }
         lease.set_target(&self.settings.target)?;
-        lease.passes(&format!("lto<O{}>", self.config.opt_level), self.settings.passes)?;
-        self.save(lease, Stage::Opt)?;
-        self.save(lease, Stage::PreCodegen)?;
+        lease.passes(&pipeline(self.config, "lto"), self.settings.passes)?;
+        self.save(lease, SavedStage::Opt)?;
+        self.save(lease, SavedStage::PreCodegen)?;
         let file_type = match self.config.output {
             OutputKind::Assembly => FileType::Assembly,
             _ => FileType::Object,
@@ -302,13 +322,13 @@ impl<'c, 'a> Unit<'c, 'a> {
             .map_err(|e| e.in_file(source.place.clone()))?;
         lease.keep_value_names(true)?;
         lease.load(&source.place, &original)?;
-        self.save(lease, Stage::PreOpt)?;
+        self.save(lease, SavedStage::PreOpt)?;
         lease.reset()?;
         lease.keep_value_names(true)?;
         let (bitcode, prepare) = link.promoted(id)?;
         lease.load(&source.place, &bitcode)?;
         lease.edit(&prepare)?;
-        self.save(lease, Stage::Promote)
+        self.save(lease, SavedStage::Promote)
     }
 
     fn input(&self, module: &PlannedModule<'_>) -> Result<&Input<'_>> {
@@ -322,8 +342,8 @@ impl<'c, 'a> Unit<'c, 'a> {
 
     /// Leaves the module as it stands: `out.0.4.opt.bc` for the merged one, a thin one beside its
     /// input.
-    fn save(&self, lease: &mut Lease, stage: Stage) -> Result<()> {
-        let Some(prefix) = &self.config.save_temps else { return Ok(()) };
+    fn save(&self, lease: &mut Lease, stage: SavedStage) -> Result<()> {
+        let Some(prefix) = self.config.saves(stage) else { return Ok(()) };
         let prefix = match &self.unit.kind {
             UnitKind::Thin { input, .. } if self.config.save_temps_beside_inputs => {
                 let input = self.inputs.get(*input);
@@ -331,7 +351,7 @@ impl<'c, 'a> Unit<'c, 'a> {
             }
             _ => format!("{prefix}{}.", self.unit.task),
         };
-        let path = format!("{prefix}{}.bc", stage.suffix());
+        let path = format!("{prefix}{}", suffix(stage));
         write_atomically(Path::new(&path), &lease.write_bitcode()?)
     }
 }
@@ -350,6 +370,11 @@ fn target(config: &Config) -> TargetConfig {
         asm_verbose: config.output == OutputKind::Assembly,
         ..TargetConfig::default()
     }
+}
+
+fn pipeline(config: &Config, sort: &str) -> String {
+    let usual = || format!("{sort}<O{}>", config.opt_level);
+    config.opt_pipeline.clone().unwrap_or_else(usual)
 }
 
 fn passes(config: &Config) -> PassOptions {

@@ -26,7 +26,7 @@ mod unit {
     pub const RETAINED_TYPES: usize = 10;
     pub const GLOBALS: usize = 12;
     pub const IMPORTED_ENTITIES: usize = 13;
-    pub const MACROS: usize = 16;
+    pub const MACROS: usize = 15;
 }
 
 /// Fields of COMPOSITE_TYPE. Behind the identifier everything is a definition's.

@@ -11,10 +11,10 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
 use super::saved_link::{FileInput, SavedLink, resolution_text};
-use crate::config::{Config, OutputKind, RelocModel};
+use crate::config::{Config, OutputKind, RelocModel, SavedStage};
 use crate::container::{self, FileBytes};
 use crate::distributed::{
-    self, IndexFiles, PrefixReplace, Shards, Source, Unindexed, write_atomically,
+    self, IndexFiles, PrefixReplace, Shards, Source, ThinInputs, Unindexed, write_atomically,
 };
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
@@ -53,6 +53,8 @@ struct Job<'a> {
     link: SavedLink<'a>,
     output: Option<Word<'a>>,
     distributed_indexes: bool,
+    /// Write the same files, and link all the same.
+    emit_indexes: bool,
     emit_imports: bool,
     linked_objects: Option<Word<'a>>,
     prefix: PrefixReplace,
@@ -65,6 +67,14 @@ struct Job<'a> {
     config: Config,
 }
 
+impl Job<'_> {
+    /// A stage that is asked for by name.
+    fn save(&mut self, stage: SavedStage) {
+        self.save_temps = true;
+        self.config.save_stages.get_or_insert_default().push(stage);
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
     let job = parse(arguments)?;
     if job.threads != 0 {
@@ -73,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut options = job.options.clone();
     let inputs = job.link.inputs()?;
-    if !job.distributed_indexes {
+    if !job.distributed_indexes && !job.emit_indexes {
         return link(&job, &inputs);
     }
     let mut read =
@@ -86,6 +96,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     let shards = Shards::new(&read.index, &plan);
     let format =
         if options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 };
+    if !job.distributed_indexes {
+        index_files(&job, &read, &shards, format)?;
+        return link(&job, &inputs);
+    }
     if let (true, Some(output)) = (job.save_index, &job.output) {
         let prefix = [output, &b"."[..]].concat();
         let prefix = Path::new(OsStr::from_bytes(&prefix));
@@ -95,30 +109,39 @@ fn run(arguments: &Arguments) -> Result<()> {
         let path = [output, &b".resolution.txt"[..]].concat();
         write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs))?;
     }
-    if job.distributed_indexes {
-        let modules: Vec<(&[u8], Option<ModuleId>)> = job
-            .link
-            .files
-            .iter()
-            .enumerate()
-            .map(|(number, path)| (&**path, read.thin_module(number)))
-            .collect();
-        let target = IndexFiles {
-            prefix: job.prefix.clone(),
-            imports: job.emit_imports,
-            format,
-            unindexed: Unindexed::Index,
-        };
-        target.write(&shards, &modules)?;
-        if let Some(file) = &job.linked_objects {
-            let thin = modules.iter().filter(|(_, id)| id.is_some());
-            let text = target.linked_objects(thin.map(|(path, _)| *path));
-            write_atomically(Path::new(OsStr::from_bytes(file)), &text)?;
-        }
-    }
+    index_files(&job, &read, &shards, format)?;
     if let Some(file) = &job.stats_file {
         let text = stats(&plan, read.index.guids().len());
         write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The files that a distributed build has for each module.
+fn index_files(
+    job: &Job<'_>,
+    read: &ThinInputs,
+    shards: &Shards<'_>,
+    format: Format,
+) -> Result<()> {
+    let modules: Vec<(&[u8], Option<ModuleId>)> = job
+        .link
+        .files
+        .iter()
+        .enumerate()
+        .map(|(number, path)| (&**path, read.thin_module(number)))
+        .collect();
+    let target = IndexFiles {
+        prefix: job.prefix.clone(),
+        imports: job.emit_imports,
+        format,
+        unindexed: Unindexed::Index,
+    };
+    target.write(shards, &modules)?;
+    if let Some(file) = &job.linked_objects {
+        let thin = modules.iter().filter(|(_, id)| id.is_some());
+        let text = target.linked_objects(thin.map(|(path, _)| *path));
+        write_atomically(Path::new(OsStr::from_bytes(file)), &text)?;
     }
     Ok(())
 }
@@ -194,6 +217,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         link: SavedLink::default(),
         output: None,
         distributed_indexes: false,
+        emit_indexes: false,
         emit_imports: false,
         linked_objects: None,
         prefix: PrefixReplace::default(),
@@ -219,6 +243,24 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"r" => job.link.add_resolution(parser.value(&name, value)?)?,
             b"o" => job.output = Some(parser.value(&name, value)?),
             b"thinlto-distributed-indexes" => job.distributed_indexes = boolean(&name, value)?,
+            b"thinlto-emit-indexes" => job.emit_indexes = boolean(&name, value)?,
+            b"unified-lto" => {
+                job.config.unified_regular = match &*parser.value(&name, value)? {
+                    b"full" => true,
+                    b"thin" | b"default" => false,
+                    _ => return Err(Error::misuse("invalid LTO mode")),
+                };
+            }
+            b"opt-pipeline" => {
+                let value = parser.value(&name, value)?;
+                job.config.opt_pipeline = Some(String::from_utf8_lossy(&value).into_owned());
+            }
+            b"aa-pipeline" => {
+                return Err(Error::unsupported(
+                    "the option -aa-pipeline is not served: LLVM's C API has it in the newest \
+                     versions alone",
+                ));
+            }
             b"thinlto-emit-imports" | b"thinlto-emit-imports-files" => {
                 job.emit_imports = boolean(&name, value)?;
             }
@@ -240,10 +282,17 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 let stages = parser.value(&name, value)?;
                 for stage in stages.split(|&c| c == b',') {
                     match stage {
-                        b"combinedindex" => job.save_index = true,
+                        b"combinedindex" => {
+                            job.save_index = true;
+                            job.save(SavedStage::CombinedIndex);
+                        }
                         b"resolution" => job.save_resolutions = true,
-                        b"preopt" | b"promote" | b"internalize" | b"import" | b"opt"
-                        | b"precodegen" => job.save_temps = true,
+                        b"preopt" => job.save(SavedStage::PreOpt),
+                        b"promote" => job.save(SavedStage::Promote),
+                        b"internalize" => job.save(SavedStage::Internalize),
+                        b"import" => job.save(SavedStage::Import),
+                        b"opt" => job.save(SavedStage::Opt),
+                        b"precodegen" => job.save(SavedStage::PreCodegen),
                         other => {
                             return Err(Error::misuse(format!(
                                 "invalid -select-save-temps argument: {}",
@@ -257,6 +306,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.save_index = boolean(&name, value)?;
                 job.save_resolutions = job.save_index;
                 job.save_temps = job.save_index;
+                job.config.save_stages = None;
             }
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"whole-program-visibility-enabled-in-lto" => {

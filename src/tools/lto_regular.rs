@@ -16,6 +16,7 @@ use crate::engine::options::Options;
 use crate::error::{Error, Result};
 use crate::regular::{Input, InputBytes, RegularLto};
 use crate::symbols::{LtoModule, attribute, lto_bitcode};
+use crate::thinlink::ThinLinkOptions;
 
 /// What the command line says of regular LTO alone.
 #[derive(Default)]
@@ -88,10 +89,13 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
     if options.save_merged && job.output.is_none() {
         return Err(Error::misuse(": -save-merged-module must be specified with -o"));
     }
-    let mut lto = RegularLto::new(job.code.llvm_options().to_vec());
+    let steering = |option: &&String| !option.trim_start_matches('-').starts_with(INTERNALIZE);
+    let options_of_llvm = job.code.llvm_options().iter().filter(steering).cloned().collect();
+    let mut lto = RegularLto::new(options_of_llvm);
     // Nothing but the option says it; libLTO's callers do.
     lto.settings.reloc = Options::parse(job.code.llvm_options())?.relocation_model;
     lto.settings.debug_pass_manager = job.code.debug_pass_manager();
+    lto.settings.should_internalize = internalizes(job.code.llvm_options())?;
     lto.settings.restore_linkage = options.restore_linkage;
     if options.assembly {
         lto.settings.file_type = FileType::Assembly;
@@ -109,6 +113,18 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
         eprintln!("{PROGRAM}: {}: {}", severity(said.severity), said.text);
     }
     result
+}
+
+/// The option that keeps everything as it is; it is LLVM's LTO's own, like those of thin links.
+const INTERNALIZE: &str = "enable-lto-internalization";
+
+fn internalizes(options: &[String]) -> Result<bool> {
+    let mut steers = ThinLinkOptions::default();
+    let name = |option: &String| option.trim_start_matches('-').to_owned();
+    for option in options.iter().map(name).filter(|option| option.starts_with(INTERNALIZE)) {
+        steers.take(&option)?;
+    }
+    Ok(steers.enable_lto_internalization)
 }
 
 fn steps(job: &Job<'_>, lto: &mut RegularLto) -> Result<()> {

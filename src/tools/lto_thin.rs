@@ -60,7 +60,8 @@ impl CodeOptions {
             }
             b"debug-pass-manager" => self.settings.debug_pass_manager = boolean(name, value)?,
             // Verification is no part of what comes out; the level is not the legacy driver's.
-            b"disable-verify" => {
+            // How LLVM up to 20 keeps debug information meanwhile, too.
+            b"disable-verify" | b"try-experimental-debuginfo-iterators" => {
                 boolean(name, value)?;
             }
             _ => {
