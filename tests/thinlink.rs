@@ -520,3 +520,59 @@ fn promoted_locals_have_llvms_names() {
         assert_eq!(by_source, !option.is_empty(), "{names}");
     }
 }
+
+#[test]
+fn entry_counts_are_guessed_as_by_llvm_19() {
+    let scratch = Scratch::new("thinlink-entry-counts");
+    compile(&scratch, 19, &["-mllvm", "-write-relbf-to-summary"]);
+    for flags in [SHARED_LIBRARY, PROGRAM] {
+        resolutions(&scratch, 19, flags);
+        compare(&scratch, 19, &["-thinlto-synthesize-entry-counts"]);
+    }
+    let counted = scratch.run("llvm-bcanalyzer-19", "-dump main.o.thinlto.bc");
+    let counts = counted.lines().filter(|line| line.contains("<COMBINED_PROFILE"));
+    let counts: Vec<&str> = counts.filter_map(|line| line.split(" op5=").nth(1)).collect();
+    assert!(counts.iter().any(|rest| rest.starts_with("10 ")), "{counts:?}");
+    assert!(counts.iter().any(|rest| !rest.starts_with("10 ") && !rest.starts_with("0 ")));
+    // LLVM 22 does not know it, and no backend of ours writes counts into functions.
+    let link = ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-synthesize-entry-counts"];
+    for (more, complaint) in [
+        (&["-thinlto-distributed-indexes"][..], "LLVM 22 has no"),
+        (&["-llvm-version=19"], "distributed builds only"),
+    ] {
+        let output = run(ours("llvm-lto2"), scratch.path(), &[&link[..], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(complaint), "{said}");
+    }
+}
+
+#[test]
+fn what_llvm_shows_of_a_link_is_shown() {
+    let scratch = Scratch::new("thinlink-shown");
+    compile(&scratch, 22, &[]);
+    resolutions(&scratch, 22, PROGRAM);
+    // Three functions in a circle that main reaches, and one that calls itself.
+    scratch.write(
+        "circle.c",
+        "int a(int); int b(int); int c(int); int alone(int);\n\
+         int a(int x) { return x ? b(x - 1) + 1 : 0; }\n\
+         int b(int x) { return x ? c(x - 1) * 2 : 1; }\n\
+         int c(int x) { return x ? a(x - 1) + alone(x) : 2; }\n\
+         static int hidden(int x) { return x; }\n\
+         int alone(int x) { return x > 3 ? alone(x / 2 + hidden(x)) * 3 + b(1) : x; }\n\
+         int main(void) { return a(5); }\n",
+    );
+    scratch.clang(22, "-O0 -Xclang -disable-O0-optnone -flto=thin -c circle.c -o circle.o");
+    let circle = ["run", "circle.o", "-o", "circle", "-r=circle.o,main,plx"];
+    let more = ["-r=circle.o,a,pl", "-r=circle.o,b,pl", "-r=circle.o,c,pl", "-r=circle.o,alone,pl"];
+    let link = ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-distributed-indexes"];
+    let shown = ["-print-summary-global-ids", "-dump-thin-cg-sccs"];
+    for arguments in [[&circle[..], &more, &shown].concat(), [&link[..], &shown].concat()] {
+        let theirs = succeed("llvm-lto2-22", scratch.path(), &arguments);
+        let ours = succeed(ours("llvm-lto2"), scratch.path(), &arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(text(&ours.stdout), text(&theirs.stdout));
+        assert_eq!(text(&ours.stderr), text(&theirs.stderr));
+        assert!(text(&ours.stdout).contains("SCC (1 node) {"));
+    }
+}

@@ -103,6 +103,7 @@ impl<'p> Shards<'p> {
             flags: Some(&self.flags),
             function_flags: Some(&self.function_flags),
             variable_flags: Some(&self.variable_flags),
+            entry_counts: Some(self.plan.entry_counts.counts()),
             index_flags: Some(self.plan.index_flags),
             callee: if indirect.is_empty() { None } else { Some(&callee) },
         })
@@ -126,6 +127,7 @@ impl<'p> Shards<'p> {
             let overrides = Overrides {
                 flags: Some(&flags),
                 function_flags: None,
+                entry_counts: None,
                 index_flags: Some(before.index_flags()),
                 ..*overrides
             };

@@ -23,6 +23,9 @@ use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::symbols::{InputFile, Symbol};
 use crate::thinlink::{LinkPlan, ThinLinkOptions, VisibilityScheme};
 
+/// Indexes carry the counts to LLVM's own backends; ours would have to write them into functions.
+const ENTRY_COUNTS: &str = "-thinlto-synthesize-entry-counts is served for distributed builds only";
+
 /// All units of a link.
 pub(super) struct Plan<'a> {
     /// The regular unit first, where there is one.
@@ -102,6 +105,9 @@ pub(super) fn plan<'a>(
     inputs: &[Input<'a>],
     files: &[InputFile<'a>],
 ) -> Result<Plan<'a>> {
+    if thin_link.is_some_and(|options| options.thinlto_synthesize_entry_counts) {
+        return Err(Error::unsupported(ENTRY_COUNTS));
+    }
     let mut names = GlobalResolutions::new();
     let mut pending = Vec::new();
     let mut thin = Vec::new();

@@ -361,8 +361,10 @@ impl Task<'_, '_> {
         let flags = self.overrides.function_flags(summary);
         let written = || summary.refs().iter().filter_map(|r| Some((r, self.value_id(r.value())?)));
         // LLVM 22 no longer keeps entry counts, and writes zero.
-        let entry_count =
-            if self.options.format == Format::Llvm19 { summary.entry_count() } else { 0 };
+        let entry_count = match self.options.format {
+            Format::Llvm19 => self.overrides.entry_count(summary),
+            Format::Llvm22 => 0,
+        };
         fields.extend([
             u64::from(summary.inst_count()),
             u64::from(flags.0) & FunctionFlags::KNOWN,

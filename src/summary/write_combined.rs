@@ -42,6 +42,8 @@ pub struct Overrides<'o> {
     pub function_flags: Option<&'o [FunctionFlags]>,
     /// The variable flags of every summary; those of others than variables do not matter.
     pub variable_flags: Option<&'o [VariableFlags]>,
+    /// The entry counts of every summary; those of others than functions do not matter.
+    pub entry_counts: Option<&'o [u64]>,
     /// The index-wide flags.
     pub index_flags: Option<IndexFlags>,
     /// Where a summary's call of a value goes, where that is not the value itself.
@@ -61,6 +63,11 @@ impl Overrides<'_> {
     pub(super) fn function_flags(&self, s: Summary<'_>) -> FunctionFlags {
         let flags = self.function_flags.and_then(|all| all.get(s.id().index())).copied();
         flags.unwrap_or(s.function_flags())
+    }
+
+    pub(super) fn entry_count(&self, s: Summary<'_>) -> u64 {
+        let count = self.entry_counts.and_then(|all| all.get(s.id().index())).copied();
+        count.unwrap_or(s.entry_count())
     }
 
     pub(super) fn variable_flags(&self, s: Summary<'_>) -> VariableFlags {

@@ -16,6 +16,7 @@
 //! | `exports` | what others will refer to | the same |
 //! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
 //! | `function_attrs` | norecurse, nounwind | `thinLTOPropagateFunctionAttrs` |
+//! | `call_graph`, `entry_counts` | functions that call one another, how often (LLVM 19) | `computeSyntheticCounts` |
 //! | `why` | why something was or was not imported | `-print-import-failures` |
 //! | `plan` | the sum, for both drivers | `LTO::runThinLTO`, `ThinLTOCodeGenerator::run` |
 //!
@@ -24,6 +25,8 @@
 
 mod attributes;
 mod bits;
+mod call_graph;
+mod entry_counts;
 mod exports;
 mod facts;
 mod function_attrs;
@@ -40,6 +43,8 @@ mod workload;
 
 pub use attributes::Attributes;
 pub use bits::Bits;
+pub use call_graph::CallGraph;
+pub use entry_counts::EntryCounts;
 pub use exports::Exports;
 pub use facts::{Facts, Mention, ModuleSymbols, Prevailing};
 pub use function_attrs::FunctionAttrs;

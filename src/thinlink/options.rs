@@ -27,6 +27,8 @@ pub struct Behaviour {
     /// A value without a prevailing module counts as prevailing in regular LTO modules, because
     /// LLVM 19 looks it up in a map that gives the empty path, which is theirs.
     pub unknown_prevails_in_regular_lto: bool,
+    /// `-thinlto-synthesize-entry-counts` is known.
+    pub synthesizes_entry_counts: bool,
     /// Which runtime library functions code generation may call, and so are preserved, is LLVM
     /// 22's list; otherwise what the symbol table of each file says, which its own LLVM made.
     pub newest_runtime_library: bool,
@@ -41,6 +43,7 @@ impl Behaviour {
         numbers_imports: false,
         marks_internalize_and_promote: false,
         unknown_prevails_in_regular_lto: true,
+        synthesizes_entry_counts: true,
         newest_runtime_library: false,
     };
     /// LLVM 22.
@@ -51,6 +54,7 @@ impl Behaviour {
         numbers_imports: true,
         marks_internalize_and_promote: true,
         unknown_prevails_in_regular_lto: false,
+        synthesizes_entry_counts: false,
         newest_runtime_library: true,
     };
 
@@ -113,6 +117,8 @@ pub struct ThinLinkOptions {
     /// to are made by [`super::promoted_name_by_source`]. Indexes have no names, so that only
     /// backends see the difference; each must be told.
     pub use_source_filename_for_promoted_locals: bool,
+    /// `-thinlto-synthesize-entry-counts`: guess how often each function is entered. LLVM 19 and before.
+    pub thinlto_synthesize_entry_counts: bool,
     /// `-thinlto-workload-def`: imports by the user's word.
     pub workloads: Option<Workloads>,
     /// Where visibility comes from.
@@ -141,6 +147,7 @@ impl Default for ThinLinkOptions {
             whole_program_visibility: false,
             supports_hot_cold_new: false,
             use_source_filename_for_promoted_locals: false,
+            thinlto_synthesize_entry_counts: false,
             workloads: None,
             visibility_scheme: VisibilityScheme::FromPrevailing,
         }
@@ -178,6 +185,9 @@ impl ThinLinkOptions {
             "supports-hot-cold-new" => Field::Bool(&mut self.supports_hot_cold_new),
             "use-source-filename-for-promoted-locals" => {
                 Field::Bool(&mut self.use_source_filename_for_promoted_locals)
+            }
+            "thinlto-synthesize-entry-counts" => {
+                Field::Bool(&mut self.thinlto_synthesize_entry_counts)
             }
             _ => return None,
         })

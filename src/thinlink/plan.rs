@@ -9,7 +9,8 @@ use super::linkage::Steps;
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{
-    Attributes, Exports, Facts, Importer, Imports, IndirectCalls, Linkages, Liveness, ModuleSymbols,
+    Attributes, EntryCounts, Exports, Facts, Importer, Imports, IndirectCalls, Linkages, Liveness,
+    ModuleSymbols,
 };
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -39,6 +40,8 @@ pub struct LinkPlan {
     pub linkages: Linkages,
     /// What is known of functions.
     pub function_attrs: FunctionAttrs,
+    /// How often functions are entered, where that was asked for.
+    pub entry_counts: EntryCounts,
     /// The flags of the index after all phases.
     pub index_flags: IndexFlags,
     /// What it was decided by.
@@ -70,6 +73,11 @@ impl LinkPlan {
         options: &ThinLinkOptions,
     ) -> Result<Self> {
         check(index)?;
+        if options.thinlto_synthesize_entry_counts && !options.behaviour.synthesizes_entry_counts {
+            let llvm = options.behaviour.llvm;
+            let what = format!("LLVM {llvm} has no -thinlto-synthesize-entry-counts");
+            return Err(Error::misuse(what));
+        }
         let facts = Facts::from_resolutions(index, modules, options)?;
         if facts.partially_split {
             check_partially_split(index)?;
@@ -77,6 +85,10 @@ impl LinkPlan {
         check_type_tests(index)?;
         let thin = modules.iter().filter(|m| !m.regular && m.module.is_some()).count();
         let mut plan = Self::up_to_imports(index, facts, thin, options)?;
+        if options.thinlto_synthesize_entry_counts {
+            plan.entry_counts = EntryCounts::synthesize(index, &plan.indirect);
+            plan.index_flags.insert(IndexFlags::HAS_SYNTHETIC_ENTRY_COUNTS);
+        }
         plan.finish(index, Steps::InternalizeFirst);
         Ok(plan)
     }
@@ -92,6 +104,10 @@ impl LinkPlan {
         options: &ThinLinkOptions,
     ) -> Result<Self> {
         check(index)?;
+        if options.thinlto_synthesize_entry_counts && phases == LegacyPhases::All {
+            let what = "-thinlto-synthesize-entry-counts is served for distributed builds only";
+            return Err(Error::unsupported(what));
+        }
         let facts = Facts::from_preserved(index, preserved);
         let mut plan = Self::up_to_imports(index, facts, index.modules().len(), options)?;
         match phases {
@@ -140,6 +156,7 @@ impl LinkPlan {
         Ok(LinkPlan {
             linkages: Linkages::unchanged(&facts),
             function_attrs: FunctionAttrs::default(),
+            entry_counts: EntryCounts::default(),
             facts,
             indirect,
             liveness,
@@ -223,7 +240,9 @@ impl BeforeLinkage<'_> {
 
     /// The flags of the index.
     pub fn index_flags(&self) -> IndexFlags {
-        IndexFlags(self.plan.index_flags.0 & !IndexFlags::WITH_INTERNALIZE_AND_PROMOTE)
+        let later =
+            IndexFlags::WITH_INTERNALIZE_AND_PROMOTE | IndexFlags::HAS_SYNTHETIC_ENTRY_COUNTS;
+        IndexFlags(self.plan.index_flags.0 & !later)
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
 use super::saved_link::{FileInput, SavedLink, resolution_text};
+use super::shown::Shown;
 use crate::config::{Config, OutputKind, RelocModel, SavedStage};
 use crate::container::{self, FileBytes};
 use crate::distributed::{
@@ -62,6 +63,7 @@ struct Job<'a> {
     save_resolutions: bool,
     save_temps: bool,
     stats_file: Option<Word<'a>>,
+    shown: Shown,
     threads: usize,
     options: ThinLinkOptions,
     config: Config,
@@ -83,6 +85,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut options = job.options.clone();
     let inputs = job.link.inputs()?;
+    job.shown.show(&inputs, &options)?;
     if !job.distributed_indexes && !job.emit_indexes {
         return link(&job, &inputs);
     }
@@ -224,6 +227,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         save_index: false,
         save_resolutions: false,
         stats_file: None,
+        shown: Shown::default(),
         save_temps: false,
         threads: 0,
         options: ThinLinkOptions::default(),
@@ -308,6 +312,8 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.save_temps = job.save_index;
                 job.config.save_stages = None;
             }
+            b"print-summary-global-ids" => job.shown.global_ids = boolean(&name, value)?,
+            b"dump-thin-cg-sccs" => job.shown.components = boolean(&name, value)?,
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"whole-program-visibility-enabled-in-lto" => {
                 job.options.whole_program_visibility = boolean(&name, value)?;

@@ -12,3 +12,4 @@ mod lto_regular;
 mod lto_stages;
 mod lto_thin;
 mod saved_link;
+mod shown;
