@@ -575,4 +575,13 @@ fn what_llvm_shows_of_a_link_is_shown() {
         assert_eq!(text(&ours.stderr), text(&theirs.stderr));
         assert!(text(&ours.stdout).contains("SCC (1 node) {"));
     }
+    // What is not imported, with thresholds that let little through.
+    for more in [&[][..], &["-import-instr-limit=5"], &["-import-instr-evolution-factor=0.1"]] {
+        let arguments = [&link[..], &["-print-import-failures"], more].concat();
+        let theirs = succeed("llvm-lto2-22", scratch.path(), &arguments);
+        let ours = succeed(ours("llvm-lto2"), scratch.path(), &arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(text(&ours.stderr), text(&theirs.stderr));
+        assert!(text(&ours.stderr).contains("Reason = TooLarge") || more.is_empty());
+    }
 }

@@ -22,6 +22,11 @@ use super::inputs::REGULAR_LTO;
 pub struct ValueNames(HashMap<Guid, Vec<u8>>);
 
 impl ValueNames {
+    /// The name of a value, where a file that was added has it.
+    pub fn get(&self, guid: Guid) -> Option<&[u8]> {
+        self.0.get(&guid).map(Vec::as_slice)
+    }
+
     /// Adds those of a file's modules; what a later file says counts.
     ///
     /// # Errors
@@ -167,7 +172,7 @@ impl Drawing<'_> {
 
     /// A value's name, or its GUID where it has none.
     fn name(&mut self, guid: Guid) {
-        match self.names.0.get(&guid) {
+        match self.names.get(guid) {
             Some(name) => self.out.extend_from_slice(name),
             None => self.write(format_args!("@{}", guid.0)),
         }

@@ -165,17 +165,19 @@ impl Imports {
 
 /// Is told what [`Importer`] considers. The one that does nothing is `()`, and costs nothing.
 pub trait Observer {
-    /// A call from `caller` to `callee` was looked at with this threshold. `chosen` is the copy
+    /// A call from `caller` to `callee`, of this hotness, was looked at with this threshold. `chosen` is the copy
     /// that was taken, now or before; without, the call is not looked into.
     fn call(
         &mut self,
         _importer: &Importer<'_>,
         _caller: SummaryId,
         _callee: ValueId,
-        _threshold: u32,
+        _threshold_and_hotness: (u32, Hotness),
         _chosen: Option<SummaryId>,
     ) {
     }
+    /// A call of a callee that was refused before, with no larger a threshold now.
+    fn refused_before(&mut self, _callee: ValueId) {}
     /// A variable is imported on behalf of `referrer`.
     fn variable(&mut self, _referrer: SummaryId, _variable: SummaryId) {}
 }
@@ -456,6 +458,9 @@ impl<'i> Importer<'i> {
             let new_threshold = threshold as f32 * multiplier;
             let met = slot.callee != UNMET;
             if met && new_threshold <= slot.threshold as f32 {
+                if slot.callee == REJECTED {
+                    observer.refused_before(callee);
+                }
                 continue;
             }
             let resolved = if slot.callee < DEFINED {
@@ -475,7 +480,8 @@ impl<'i> Importer<'i> {
                     None => {
                         slot.callee = REJECTED;
                         slot.threshold = new_threshold as u32;
-                        observer.call(self, function.id(), callee, new_threshold as u32, None);
+                        let looked = (new_threshold as u32, hotness);
+                        observer.call(self, function.id(), callee, looked, None);
                         if self.options.import_declaration
                             && let Some(id) =
                                 self.to_declare(callee, new_threshold as u32, function.module())
@@ -490,7 +496,8 @@ impl<'i> Importer<'i> {
                     }
                 }
             };
-            observer.call(self, function.id(), callee, new_threshold as u32, Some(resolved));
+            let looked = (new_threshold as u32, hotness);
+            observer.call(self, function.id(), callee, looked, Some(resolved));
             let factor = if hotness == Hotness::Hot {
                 self.options.import_hot_evolution_factor
             } else {

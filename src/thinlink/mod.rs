@@ -17,7 +17,8 @@
 //! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
 //! | `function_attrs` | norecurse, nounwind | `thinLTOPropagateFunctionAttrs` |
 //! | `call_graph`, `entry_counts` | functions that call one another, how often (LLVM 19) | `computeSyntheticCounts` |
-//! | `why` | why something was or was not imported | `-print-import-failures` |
+//! | `why` | why something was or was not imported | - |
+//! | `failures` | what LLVM says of that | `-print-import-failures` |
 //! | `plan` | the sum, for both drivers | `LTO::runThinLTO`, `ThinLTOCodeGenerator::run` |
 //!
 //! The index itself is never changed. `options` has the knobs and the table of what LLVM 19 and
@@ -29,6 +30,7 @@ mod call_graph;
 mod entry_counts;
 mod exports;
 mod facts;
+mod failures;
 mod function_attrs;
 mod imports;
 mod linkage;
@@ -47,6 +49,7 @@ pub use call_graph::CallGraph;
 pub use entry_counts::EntryCounts;
 pub use exports::Exports;
 pub use facts::{Facts, Mention, ModuleSymbols, Prevailing};
+pub use failures::{ImportFailure, import_failures};
 pub use function_attrs::FunctionAttrs;
 pub use imports::{FailureReason, Import, ImportList, Importer, Imports, Observer, Scratch};
 pub use linkage::{Linkages, Steps};

@@ -7,7 +7,7 @@
 
 use super::imports::{FailureReason, Importer, Observer, Scratch};
 use super::plan::LinkPlan;
-use crate::summary::{ModuleId, ModuleSummaryIndex, SummaryId, ValueId};
+use crate::summary::{Hotness, ModuleId, ModuleSummaryIndex, SummaryId, ValueId};
 
 /// A call that was looked into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Observer for Explanation {
         importer: &Importer<'_>,
         caller: SummaryId,
         callee: ValueId,
-        threshold: u32,
+        (threshold, _): (u32, Hotness),
         chosen: Option<SummaryId>,
     ) {
         let module = importer.module_of(caller).or(self.module).unwrap_or(ModuleId(0));

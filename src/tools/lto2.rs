@@ -313,6 +313,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.config.save_stages = None;
             }
             b"print-summary-global-ids" => job.shown.global_ids = boolean(&name, value)?,
+            b"print-import-failures" => job.shown.failures = boolean(&name, value)?,
             b"dump-thin-cg-sccs" => job.shown.components = boolean(&name, value)?,
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"whole-program-visibility-enabled-in-lto" => {

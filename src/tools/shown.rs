@@ -1,23 +1,26 @@
 //! What LLVM's options for looking at a thin link print.
 //!
 //! In: the files of a link with what the linker said. Out: `-print-summary-global-ids`, the GUIDs of
-//! every module's values, to the standard error; `-dump-thin-cg-sccs`, the functions that call one
-//! another, to the standard output.
+//! every module's values, and `-print-import-failures`, the callees that modules do not import, to
+//! the standard error; `-dump-thin-cg-sccs`, the functions that call one another, to the standard
+//! output.
 
 use std::io::{self, Write};
 
 use crate::bitcode::{Extent, GlobalKind, Module};
-use crate::distributed::{self, Source};
+use crate::distributed::{self, Source, ValueNames};
 use crate::error::Result;
-use crate::summary::{guid_of, guids_of_module};
+use crate::summary::{Hotness, ModuleSummaryIndex, guid_of, guids_of_module};
 use crate::symbols::InputFile;
-use crate::thinlink::{CallGraph, ThinLinkOptions};
+use crate::thinlink::{CallGraph, LinkPlan, ThinLinkOptions, import_failures};
 
 /// What to print.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shown {
     /// `-print-summary-global-ids`
     pub(super) global_ids: bool,
+    /// `-print-import-failures`
+    pub(super) failures: bool,
     /// `-dump-thin-cg-sccs`
     pub(super) components: bool,
 }
@@ -36,15 +39,57 @@ impl Shown {
                 let _ = io::stderr().write_all(&text);
             }
         }
-        if self.components {
+        if self.components || self.failures {
             let wanted = distributed::read_options(options);
             let read = distributed::read_with(inputs, &options.behaviour, &wanted)?;
             let plan = read.plan(options)?;
-            let text = CallGraph::new(&read.index, &plan.indirect).components_text();
-            let _ = io::stdout().write_all(text.as_bytes());
+            if self.components {
+                let text = CallGraph::new(&read.index, &plan.indirect).components_text();
+                let _ = io::stdout().write_all(text.as_bytes());
+            }
+            if self.failures {
+                let mut names = ValueNames::default();
+                for input in inputs {
+                    names.add(InputFile::open(&input.bytes()?)?.bitcode)?;
+                }
+                let _ = io::stderr().write_all(&failures(&read.index, &plan, &names));
+            }
         }
         Ok(())
     }
+}
+
+/// For each module a heading, and a line for each callee that it does not import.
+fn failures(index: &ModuleSummaryIndex, plan: &LinkPlan, names: &ValueNames) -> Vec<u8> {
+    let mut text = Vec::new();
+    for &id in plan.order.modules() {
+        text.extend_from_slice(b"Missed imports into module ");
+        text.extend_from_slice(index.module(id).map_or(&[], |module| &module.path));
+        text.push(b'\n');
+        for failure in import_failures(index, plan, id) {
+            let guid = index.guid(failure.callee);
+            text.extend_from_slice(guid.0.to_string().as_bytes());
+            if let Some(name) = names.get(guid) {
+                text.extend_from_slice(&[b" (", name, b")"].concat());
+            }
+            let line = format!(
+                ": Reason = {}, Threshold = {}, Size = {}, MaxHotness = {}, Attempts = {}\n",
+                failure.reason.map_or("None", |reason| reason.name()),
+                failure.threshold,
+                failure.size.map_or(-1, i64::from),
+                match failure.max_hotness {
+                    Hotness::Unknown => "unknown",
+                    Hotness::Cold => "cold",
+                    Hotness::None => "none",
+                    Hotness::Hot => "hot",
+                    Hotness::Critical => "critical",
+                },
+                failure.attempts
+            );
+            text.extend_from_slice(line.as_bytes());
+        }
+    }
+    text
 }
 
 /// A line for each value of each module with a summary: GUID, the GUID of its name alone where it
