@@ -316,6 +316,6 @@ fn a_real_program_is_llvms() {
     let (once, twice) = (linked_code(&objects("once.")), linked_code(&objects("twice.")));
     // The linker finds a few more functions to be equal, of either round.
     for (linked, told) in [(once, first), (twice, second)] {
-        assert!((linked - told).abs() * 200 < told, "{linked} bytes linked: {all}");
+        assert!((linked - told).abs() * 1000 < told, "{linked} bytes linked: {all}");
     }
 }

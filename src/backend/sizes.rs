@@ -11,7 +11,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, SymbolIndex};
+use object::{
+    Object, ObjectSection, ObjectSymbol, Relocation, RelocationTarget, SectionIndex, SectionKind,
+    SymbolIndex, SymbolKind,
+};
 
 use crate::cache::{Key, KeyBuilder};
 use crate::engine::{Diagnostic, Severity};
@@ -84,73 +87,160 @@ impl Code {
     }
 
     fn of_file(file: &object::File<'_>) -> Code {
-        let mut code = Code::default();
-        for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
-            code.bytes += section.size();
-            let end = section.address() + section.size();
-            let mut starts: Vec<(u64, &[u8])> = file
-                .symbols()
-                .filter(|s| s.section_index() == Some(section.index()) && s.is_definition())
-                .filter_map(|s| Some((s.address(), s.name_bytes().ok()?)))
-                // Mach-O's assembler marks beginnings of sections.
-                .filter(|(_, name)| !name.starts_with(b"ltmp"))
-                .collect();
-            starts.sort_unstable();
-            starts.dedup_by_key(|(start, _)| *start);
-            let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([end]);
-            for (&(start, name), end) in starts.iter().zip(ends) {
-                let size = end.saturating_sub(start);
-                let plain = name.strip_prefix(b"_").unwrap_or(name);
-                let made = if plain.starts_with(b"OUTLINED_FUNCTION_") {
-                    Made::Outlining(content(file, &section, start, size))
-                } else if plain.ends_with(b".Tgm") {
-                    Made::Merging(content(file, &section, start, size))
-                } else {
-                    Made::Source
-                };
-                code.functions.push(Function { name: name.to_vec(), size, made });
-            }
-        }
-        code
+        let layout = Layout::of(file);
+        let functions = layout.functions.iter().enumerate().map(|(number, placed)| Function {
+            name: placed.name.to_vec(),
+            size: placed.size,
+            made: match By::name(placed.name) {
+                By::Source => Made::Source,
+                By::Outlining => Made::Outlining(layout.content(number, 0)),
+                By::Merging => Made::Merging(layout.content(number, 0)),
+            },
+        });
+        Code { bytes: layout.bytes, functions: functions.collect() }
     }
 }
 
-/// What a function is to a linker that folds: its bytes, and what its relocations are to.
-fn content(
-    file: &object::File<'_>,
-    section: &object::Section<'_, '_>,
+/// What a function's name tells of it.
+enum By {
+    Source,
+    Outlining,
+    Merging,
+}
+
+impl By {
+    fn name(name: &[u8]) -> By {
+        let plain = name.strip_prefix(b"_").unwrap_or(name);
+        if plain.starts_with(b"OUTLINED_FUNCTION_") {
+            By::Outlining
+        } else if plain.ends_with(b".Tgm") {
+            By::Merging
+        } else {
+            By::Source
+        }
+    }
+}
+
+/// Where the functions of an object are.
+struct Layout<'f, 'd> {
+    file: &'f object::File<'d>,
+    /// Bytes of all sections with code.
+    bytes: u64,
+    /// By section and address.
+    functions: Vec<Placed<'f>>,
+    /// By section, by offset.
+    relocations: HashMap<SectionIndex, Vec<(u64, Relocation)>>,
+}
+
+struct Placed<'f> {
+    name: &'f [u8],
+    section: SectionIndex,
     start: u64,
     size: u64,
-) -> Key {
-    let mut key = KeyBuilder::new("function 1");
-    let bytes = section.data_range(start, size).ok().flatten().unwrap_or_default();
-    key.bytes("code", bytes);
-    let offset = start - section.address();
-    for (at, relocation) in section.relocations() {
-        let Some(at) = at.checked_sub(offset).filter(|at| *at < size) else { continue };
-        key.number("at", at).debug("kind", &relocation.flags());
-        key.debug("addend", &relocation.addend());
-        match relocation.target() {
-            RelocationTarget::Symbol(symbol) => {
-                key.bytes("symbol", symbol_name(file, symbol));
-            }
-            other => {
-                key.debug("target", &other);
-            }
-        }
-    }
-    key.finish()
 }
 
-/// The name of a symbol; that of the section for one that stands for it.
-fn symbol_name<'d>(file: &object::File<'d>, symbol: SymbolIndex) -> &'d [u8] {
-    let Ok(symbol) = file.symbol_by_index(symbol) else { return &[] };
-    match symbol.name_bytes() {
-        Ok(name) if !name.is_empty() => name,
-        _ => symbol
-            .section_index()
-            .and_then(|section| file.section_by_index(section).ok()?.name_bytes().ok())
-            .unwrap_or_default(),
+/// How many calls from one made-up function to another are followed to tell whether two are equal.
+const CALLS: u32 = 8;
+
+impl<'f, 'd> Layout<'f, 'd> {
+    fn of(file: &'f object::File<'d>) -> Self {
+        let mut layout =
+            Layout { file, bytes: 0, functions: Vec::new(), relocations: HashMap::new() };
+        let mut symbols: HashMap<SectionIndex, Vec<(u64, &[u8])>> = HashMap::new();
+        for symbol in file.symbols().filter(ObjectSymbol::is_definition) {
+            if let (Some(section), Ok(name)) = (symbol.section_index(), symbol.name_bytes()) {
+                symbols.entry(section).or_default().push((symbol.address(), name));
+            }
+        }
+        for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
+            layout.bytes += section.size();
+            let end = section.address() + section.size();
+            let mut relocations: Vec<_> = section.relocations().collect();
+            relocations.sort_by_key(|(offset, _)| *offset);
+            layout.relocations.insert(section.index(), relocations);
+            let mut starts = symbols.remove(&section.index()).unwrap_or_default();
+            // Mach-O's assembler marks beginnings of sections.
+            starts.retain(|(_, name)| !name.starts_with(b"ltmp"));
+            starts.sort_unstable();
+            starts.dedup_by_key(|(start, _)| *start);
+            let ends: Vec<u64> =
+                starts.iter().skip(1).map(|(start, _)| *start).chain([end]).collect();
+            layout.functions.extend(starts.into_iter().zip(ends).map(|((start, name), end)| {
+                Placed { name, section: section.index(), start, size: end.saturating_sub(start) }
+            }));
+        }
+        layout.functions.sort_unstable_by_key(|f| (f.section.0, f.start));
+        layout
+    }
+
+    /// What a function is to a linker that folds: its bytes, and what its relocations are to.
+    /// Names say nothing where they are made up, so that content stands for these.
+    fn content(&self, number: usize, depth: u32) -> Key {
+        let mut key = KeyBuilder::new("function 1");
+        let placed = self.functions.get(number);
+        let section = placed.and_then(|f| self.file.section_by_index(f.section).ok());
+        let (Some(placed), Some(section)) = (placed, section) else { return key.finish() };
+        let bytes = section.data_range(placed.start, placed.size).ok().flatten();
+        key.bytes("code", bytes.unwrap_or_default());
+        let offset = placed.start.saturating_sub(section.address());
+        let relocations = self.relocations.get(&placed.section).map_or(&[][..], Vec::as_slice);
+        let first = relocations.partition_point(|(at, _)| *at < offset);
+        for (at, relocation) in relocations.iter().skip(first) {
+            let at = at - offset;
+            if at >= placed.size {
+                break;
+            }
+            key.number("at", at).debug("kind", &relocation.flags());
+            let (section, address, name) = match relocation.target() {
+                RelocationTarget::Symbol(symbol) => self.symbol(symbol),
+                RelocationTarget::Section(section) => (Some(section), 0, &[][..]),
+                _ => (None, 0, &[][..]),
+            };
+            // ELF refers to local functions by their place in a section.
+            let address = match name {
+                [] => address.wrapping_add_signed(relocation.addend()),
+                _ => address,
+            };
+            let made_up = section.and_then(|section| self.made_up(section, address));
+            match made_up.filter(|_| depth < CALLS) {
+                Some(target) => {
+                    key.key("function", &self.content(target, depth + 1));
+                }
+                None => {
+                    key.bytes("symbol", self.name_of(name, section));
+                    key.debug("addend", &relocation.addend());
+                }
+            }
+        }
+        key.finish()
+    }
+
+    /// The function that begins at this place, if the source does not have it.
+    fn made_up(&self, section: SectionIndex, address: u64) -> Option<usize> {
+        let place = (section.0, address);
+        let number =
+            self.functions.binary_search_by_key(&place, |f| (f.section.0, f.start)).ok()?;
+        let function = self.functions.get(number)?;
+        (!matches!(By::name(function.name), By::Source)).then_some(number)
+    }
+
+    /// Where a symbol is, and its name; none for one that stands for its section.
+    fn symbol(&self, symbol: SymbolIndex) -> (Option<SectionIndex>, u64, &'f [u8]) {
+        let Ok(symbol) = self.file.symbol_by_index(symbol) else { return (None, 0, &[]) };
+        let name = match symbol.kind() {
+            SymbolKind::Section => &[],
+            _ => symbol.name_bytes().unwrap_or_default(),
+        };
+        (symbol.section_index(), symbol.address(), name)
+    }
+
+    fn name_of(&self, name: &'f [u8], section: Option<SectionIndex>) -> &'f [u8] {
+        if !name.is_empty() {
+            return name;
+        }
+        section
+            .and_then(|section| self.file.section_by_index(section).ok()?.name_bytes().ok())
+            .unwrap_or_default()
     }
 }
 
