@@ -5,6 +5,7 @@
 //! a thin link imports what it does. All work is done by the library's `summary`, `thinlto_file` and
 //! `tools::explain`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
@@ -13,15 +14,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use LTO::container::{
-    Archive, FileBytes, FileKind, MemberData, find_bitcode, identify, wrap_in_object,
+    Archive, FileBytes, FileKind, MemberData, OpenFile, find_bitcode, identify, wrap_in_object,
 };
 use LTO::error::{Error, Result};
 use LTO::summary::{
-    Format, IndexPart, ModuleSummaryIndex, ReadOptions, ValueId, WriteOptions, has_summary,
-    read_file, write_assembly,
+    FILES_AT_ONCE, Format, IndexPart, IndexParts, ModuleSummaryIndex, ReadOptions, ValueId,
+    WriteOptions, has_summary, read_file, write_assembly,
 };
 use LTO::thinlto_file::{find_name, write_atomically, write_json};
-use LTO::tools::explain;
+use LTO::tools::{explain, memory};
 use rayon::prelude::*;
 
 const HELP: &str = "\
@@ -214,7 +215,8 @@ fn run(args: &Args) -> std::result::Result<bool, Failure> {
         ("show", [file]) => show(file, None, args.json),
         ("show", [file, function]) => show(file, Some(function), args.json),
         ("merge", files) => {
-            let index = ModuleSummaryIndex::combine(read_all(files)?)?;
+            memory::prepare(0);
+            let index = read_all(files)?.combine()?;
             write(args, &index.to_bitcode(&args.write))?;
             Ok(true)
         }
@@ -232,8 +234,8 @@ fn run(args: &Args) -> std::result::Result<bool, Failure> {
 /// Writes bitcode to the output, in an object where a triple was given.
 fn write(args: &Args, bitcode: &[u8]) -> std::result::Result<(), Failure> {
     let file = match &args.triple {
-        None => bitcode.to_vec(),
-        Some(triple) => wrap_in_object(bitcode, triple)?,
+        None => Cow::Borrowed(bitcode),
+        Some(triple) => Cow::Owned(wrap_in_object(bitcode, triple)?),
     };
     match args.output.as_deref() {
         Some("-") | None => io::stdout().write_all(&file)?,
@@ -244,7 +246,16 @@ fn write(args: &Args, bitcode: &[u8]) -> std::result::Result<(), Failure> {
 
 /// Calls `each` with the bytes of a file, or of each member of an archive.
 fn each_member(path: &str, each: &mut dyn FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
-    let bytes = FileBytes::open(Path::new(path))?;
+    each_member_of(&OpenFile::open(Path::new(path))?, path, each)
+}
+
+/// As [`each_member`], for a file that is open already.
+fn each_member_of(
+    file: &OpenFile,
+    path: &str,
+    each: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let bytes = file.bytes()?;
     members(&bytes, path, Path::new(path), MAX_NESTING, each)
 }
 
@@ -312,38 +323,52 @@ fn has(files: &[String], json: bool) -> std::result::Result<bool, Failure> {
     Ok(all)
 }
 
-/// The parts of all files, in their order.
-fn read_all(files: &[String]) -> Result<Vec<IndexPart>> {
+/// The summaries of all files, in their order.
+fn read_all(files: &[String]) -> Result<IndexParts> {
     let done = AtomicUsize::new(0);
     let progress = files.len() > 50 && io::stderr().is_terminal();
-    let read: Vec<Result<Vec<IndexPart>>> = files
-        .par_iter()
-        .map(|file| {
-            let parts = read_parts(file, &ReadOptions::THIN_LINK);
-            let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-            if progress && count.is_multiple_of(16) {
-                let _ = write!(io::stderr(), "\rreading {count} of {}", files.len());
+    let add = |parts: &mut IndexParts, file: &String| {
+        let name = file.as_bytes();
+        let options = &ReadOptions::THIN_LINK;
+        let opened = OpenFile::open(Path::new(file))?;
+        if !parts.add_module_of(&opened, name, options) {
+            let read = read_parts(&opened, file, options)?;
+            if read.is_empty() {
+                return Err(Error::unsupported("the file has no summary").in_file(file));
             }
-            parts
-        })
+            read.into_iter().for_each(|part| parts.add(part));
+        }
+        let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if progress && count.is_multiple_of(16) {
+            let _ = write!(io::stderr(), "\rreading {count} of {}", files.len());
+        }
+        Ok(())
+    };
+    let read: Vec<Result<IndexParts>> = files
+        .par_iter()
+        .with_max_len(FILES_AT_ONCE)
+        .fold(
+            || Ok(IndexParts::default()),
+            |parts: Result<IndexParts>, file| {
+                let mut parts = parts?;
+                add(&mut parts, file)?;
+                Ok(parts)
+            },
+        )
         .collect();
     if progress {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    let mut parts = Vec::new();
-    for (file, read) in files.iter().zip(read) {
-        let read = read?;
-        if read.is_empty() {
-            return Err(Error::unsupported("the file has no summary").in_file(file));
-        }
-        parts.extend(read);
+    let mut parts = IndexParts::default();
+    for more in read {
+        parts.append(more?);
     }
     Ok(parts)
 }
 
-fn read_parts(file: &str, options: &ReadOptions) -> Result<Vec<IndexPart>> {
+fn read_parts(opened: &OpenFile, file: &str, options: &ReadOptions) -> Result<Vec<IndexPart>> {
     let mut parts = Vec::new();
-    each_member(file, &mut |name, bytes| {
+    each_member_of(opened, file, &mut |name, bytes| {
         // A file of its own must be right; an archive may have members without bitcode.
         if name == file || may_have_index(bytes) {
             let mut read = read_file(bytes, name.as_bytes(), options)?;
@@ -362,7 +387,8 @@ fn read_parts(file: &str, options: &ReadOptions) -> Result<Vec<IndexPart>> {
 
 /// The index of a file, or of all members of an archive together.
 fn index_of(file: &str) -> Result<ModuleSummaryIndex> {
-    let mut parts = read_parts(file, &ReadOptions::EVERYTHING)?;
+    let opened = OpenFile::open(Path::new(file))?;
+    let mut parts = read_parts(&opened, file, &ReadOptions::EVERYTHING)?;
     match (parts.pop(), parts.is_empty()) {
         (None, _) => Err(Error::unsupported("the file has no summary").in_file(file)),
         (Some(only), true) => ModuleSummaryIndex::from_part(only),

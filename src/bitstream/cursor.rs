@@ -3,6 +3,7 @@
 //! In: bytes and a range of bits. Out: fixed and variable width integers, and blobs. Every read
 //! is checked against the range; the error names the bit.
 
+use super::abbrev::Scalar;
 use crate::error::{Error, Result};
 
 /// Reads integers at a bit position. Cheap to clone, to look ahead.
@@ -246,6 +247,35 @@ impl<'a> Cursor<'a> {
         if width == 8 { self.vbr_into::<8>(slots) } else { self.vbr_into::<6>(slots) }
     }
 
+    /// Reads a field for each of `scalars` onto `out`.
+    #[inline]
+    pub(super) fn scalars(&mut self, scalars: &[Scalar], out: &mut Vec<u64>) -> Result<()> {
+        let start = out.len();
+        out.resize(start + scalars.len(), 0);
+        let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
+        for (slot, &scalar) in out.get_mut(start..).unwrap_or_default().iter_mut().zip(scalars) {
+            // Nearly all are this, and of one chunk.
+            if let Scalar::Vbr(width) = scalar {
+                if held < width {
+                    window = self.window(bit);
+                    held = 57;
+                }
+                let more = 1u64 << (width - 1);
+                if window & more == 0 {
+                    *slot = window & (more - 1);
+                    window >>= width;
+                    held -= width;
+                    bit += u64::from(width);
+                    continue;
+                }
+            }
+            self.seek(bit)?;
+            *slot = scalar.read(self)?;
+            (bit, held) = (self.bit, 0);
+        }
+        self.seek(bit)
+    }
+
     /// Reads as many integers in chunks of `W` bits, 6 or 8, as there are slots.
     fn vbr_into<const W: u32>(&mut self, slots: &mut [u64]) -> Result<()> {
         // Decoded from a register that is filled again when fewer than four chunks are left in
@@ -295,21 +325,36 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// As [`Cursor::skip_vbr6`], for a number of them that likely ends in a window.
+    /// As [`Cursor::skip_vbr6`], for a number of them that likely ends in a few windows: in each,
+    /// the ends are counted and the last one is found without asking for each of them.
     #[inline(always)]
     pub(super) fn skip_few_vbr6(&mut self, count: u64) -> Result<()> {
-        let mut ends = !self.window(self.bit) & const { tops(6) };
-        if count <= 9 {
-            for _ in 1..count {
-                ends &= ends.wrapping_sub(1);
+        // Nine lanes of six bits.
+        const TOPS: u64 = tops(6);
+        const ONES: u64 = TOPS >> 5;
+        let (mut bit, mut left) = (self.bit, count);
+        while left > 0 && bit + 64 <= self.end {
+            let ends = !self.window(bit) & TOPS;
+            // In each lane, how many integers have ended up to there.
+            let ended = (ends >> 5).wrapping_mul(ONES) & (TOPS | (TOPS - ONES));
+            let here = ended >> 48;
+            if here < left {
+                left -= here;
+                bit += 54;
+                continue;
             }
-            let len = u64::from(ends.trailing_zeros()) + 1;
-            if ends != 0 && len <= self.remaining() {
-                self.bit += len;
-                return Ok(());
-            }
+            // The first lane in which as many have ended as are left.
+            let others = ended ^ (left * ONES);
+            let found = others.wrapping_sub(ONES) & !others & TOPS;
+            self.bit = bit + u64::from(found.trailing_zeros()) + 1;
+            return Ok(());
         }
-        self.skip_vbr6(count)
+        if left == 0 {
+            self.bit = bit;
+            return Ok(());
+        }
+        self.bit = bit;
+        self.skip_vbr6(left)
     }
 
     /// Passes over `count` vbr6 integers without looking at their values.
@@ -544,5 +589,28 @@ mod tests {
         let mut out = Vec::new();
         assert!(c.vbr6_fields(u64::MAX, &mut out).is_err());
         assert_eq!(out.capacity(), 0);
+    }
+
+    #[test]
+    fn integers_are_passed_over_as_they_are_read() {
+        // Values of all lengths, some with chunks of zeros.
+        let mut w = crate::bitstream::Writer::new();
+        for n in 0..400u64 {
+            w.vbr(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (n * 7 % 64), 6);
+        }
+        let data = w.finish();
+        for start in [0, 3, 77, 200] {
+            for count in [0, 1, 2, 9, 10, 25, 60, 150] {
+                let mut read = Cursor::new(&data);
+                read.skip_vbr6(start).unwrap();
+                let mut passed = read.clone();
+                for _ in 0..count {
+                    read.vbr(6).unwrap();
+                }
+                passed.skip_few_vbr6(count).unwrap();
+                assert_eq!(passed.bit(), read.bit(), "{count} from {start}");
+            }
+        }
+        assert!(Cursor::new(&data).skip_few_vbr6(10_000).is_err());
     }
 }

@@ -425,19 +425,16 @@ impl<'a> BlockReader<'a> {
             .at_bit(record.start));
         };
         let c = &mut self.cursor;
-        let mut scalars = abbrev.scalars.iter();
-        let code = match scalars.next() {
-            Some(scalar) => scalar.read(c)?,
-            None => 0,
+        let (code, scalars) = match abbrev.scalars.split_first() {
+            Some((scalar, rest)) => (scalar.read(c)?, rest),
+            None => (0, &[][..]),
         };
         record.code = code_of(code, record.start)?;
         let wanted = wanted(record.code);
-        for scalar in scalars {
-            if record.fields.len() < wanted {
-                record.fields.push(scalar.read(c)?);
-            } else {
-                scalar.skip(c, 1)?;
-            }
+        let (read, passed_over) = scalars.split_at(wanted.min(scalars.len()));
+        c.scalars(read, &mut record.fields)?;
+        for scalar in passed_over {
+            scalar.skip(c, 1)?;
         }
         match abbrev.tail {
             Tail::None => {}

@@ -55,28 +55,37 @@ impl Writer {
     /// Writes the low `width` bits of `value`, at most 64; higher bits must be zero.
     #[inline]
     pub fn fixed(&mut self, value: u64, width: u32) {
-        debug_assert!(width == 64 || value >> width == 0, "{value} in {width} bits");
-        self.pending |= value << self.pending_bits;
-        let filled = self.pending_bits + width;
-        if filled < 64 {
-            self.pending_bits = filled;
-            return;
-        }
-        self.out.extend_from_slice(&self.pending.to_le_bytes());
-        let written = 64 - self.pending_bits;
-        self.pending = if written == 64 { 0 } else { value >> written };
-        self.pending_bits = filled - 64;
+        let mut tail = Tail64::of(self);
+        tail.fixed(value, width, &mut self.out);
+        tail.give_back(self);
     }
 
     /// Writes `value` in chunks of `width` bits.
     #[inline]
-    pub fn vbr(&mut self, mut value: u64, width: u32) {
-        let more = 1u64 << (width - 1);
-        while value >= more {
-            self.fixed(value & (more - 1) | more, width);
-            value >>= width - 1;
+    pub fn vbr(&mut self, value: u64, width: u32) {
+        let mut tail = Tail64::of(self);
+        tail.vbr(value, width, &mut self.out);
+        tail.give_back(self);
+    }
+
+    /// Writes each of `values` in chunks of the width that comes with it.
+    #[inline]
+    pub fn vbr_each(&mut self, values: impl Iterator<Item = (u64, u32)>) {
+        let mut tail = Tail64::of(self);
+        for (value, width) in values {
+            tail.vbr(value, width, &mut self.out);
         }
-        self.fixed(value, width);
+        tail.give_back(self);
+    }
+
+    /// Writes all `values` in chunks of `width` bits.
+    #[inline]
+    pub fn vbr_all(&mut self, values: impl Iterator<Item = u64>, width: u32) {
+        let mut tail = Tail64::of(self);
+        for value in values {
+            tail.vbr(value, width, &mut self.out);
+        }
+        tail.give_back(self);
     }
 
     /// Writes `value` in exactly `chunks` chunks, so that it can be patched later. Bits that do
@@ -115,15 +124,15 @@ impl Writer {
         }
         // Whole words where the source is aligned to bytes, which then need no shifting.
         if c.bit().is_multiple_of(8) {
-            while c.remaining() >= 64 {
-                let Some(word) = data.get((c.bit() / 8) as usize..).and_then(|d| d.first_chunk())
-                else {
-                    break;
-                };
+            let first = (c.bit() / 8) as usize;
+            let words = (c.remaining() / 64) as usize;
+            let (words, _) = data.get(first..first + words * 8).unwrap_or(&[]).as_chunks::<8>();
+            self.out.reserve(words.len() * 8);
+            for word in words {
                 self.fixed(u64::from_le_bytes(*word), 64);
-                if c.seek(c.bit() + 64).is_err() {
-                    break;
-                }
+            }
+            if c.seek(c.bit() + words.len() as u64 * 64).is_err() {
+                return;
             }
         }
         while c.remaining() > 0 {
@@ -181,9 +190,7 @@ impl Writer {
         self.fixed(abbrev_id::UNABBREV_RECORD, abbrev_width);
         self.vbr(u64::from(code), 6);
         self.vbr(fields.len() as u64, 6);
-        for &field in fields {
-            self.vbr(field, 6);
-        }
+        self.vbr_all(fields.iter().copied(), 6);
     }
 
     /// Writes a DEFINE_ABBREV. Its id is the block's next, from 4 on.
@@ -300,6 +307,94 @@ impl Writer {
             value >>= payload;
         }
         debug_assert_eq!(value, 0);
+    }
+}
+
+/// The pending bits of a [`Writer`], taken out of it for some fields in a row, so that the
+/// processor has them in its registers.
+struct Tail64 {
+    bits: u64,
+    len: u32,
+}
+
+impl Tail64 {
+    #[inline(always)]
+    fn of(w: &Writer) -> Self {
+        Tail64 { bits: w.pending, len: w.pending_bits }
+    }
+
+    #[inline(always)]
+    fn give_back(self, w: &mut Writer) {
+        (w.pending, w.pending_bits) = (self.bits, self.len);
+    }
+
+    #[inline(always)]
+    fn fixed(&mut self, value: u64, width: u32, out: &mut Vec<u8>) {
+        debug_assert!(width == 64 || value >> width == 0, "{value} in {width} bits");
+        let bits = self.bits | value << self.len;
+        let filled = self.len + width;
+        if filled < 64 {
+            (self.bits, self.len) = (bits, filled);
+            return;
+        }
+        out.extend_from_slice(&bits.to_le_bytes());
+        // In two steps, as the first may be all 64.
+        self.bits = value >> (63 - self.len) >> 1;
+        self.len = filled - 64;
+    }
+
+    #[inline(always)]
+    fn vbr(&mut self, value: u64, width: u32, out: &mut Vec<u8>) {
+        match width {
+            4 => self.vbr_of::<4>(value, out),
+            6 => self.vbr_of::<6>(value, out),
+            8 => self.vbr_of::<8>(value, out),
+            _ => self.vbr_chunks(value, width, out),
+        }
+    }
+
+    #[inline(always)]
+    fn vbr_of<const W: u32>(&mut self, value: u64, out: &mut Vec<u8>) {
+        let more = const { 1u64 << (W - 1) };
+        let part = more - 1;
+        if value < more {
+            self.fixed(value, W, out);
+        } else if value >> const { 4 * (W - 1) } == 0 {
+            // Up to four chunks are laid out without asking how many there are, which is hard to
+            // predict.
+            let chunks = value & part
+                | (value >> (W - 1) & part) << W
+                | (value >> (2 * (W - 1)) & part) << (2 * W)
+                | (value >> (3 * (W - 1))) << (3 * W);
+            let behind = value.ilog2() / (W - 1) * W;
+            let marks = (more | more << W | more << (2 * W)) & ((1 << behind) - 1);
+            self.fixed(chunks | marks, behind + W, out);
+        } else {
+            self.vbr_long::<W>(value, out);
+        }
+    }
+
+    /// Eight chunks at a time, as hashes have twelve or thirteen.
+    fn vbr_long<const W: u32>(&mut self, mut value: u64, out: &mut Vec<u8>) {
+        let part = const { (1u64 << (W - 1)) - 1 };
+        while value >> const { 8 * (W - 1) } != 0 {
+            let mut chunks = 0;
+            for chunk in 0..8 {
+                chunks |= ((value >> (chunk * (W - 1))) & part | (part + 1)) << (chunk * W);
+            }
+            self.fixed(chunks, 8 * W, out);
+            value >>= 8 * (W - 1);
+        }
+        self.vbr_chunks(value, W, out);
+    }
+
+    fn vbr_chunks(&mut self, mut value: u64, width: u32, out: &mut Vec<u8>) {
+        let more = 1u64 << (width - 1);
+        while value >= more {
+            self.fixed(value & (more - 1) | more, width, out);
+            value >>= width - 1;
+        }
+        self.fixed(value, width, out);
     }
 }
 

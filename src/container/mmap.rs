@@ -136,8 +136,13 @@ impl OpenFile {
     /// Reads `len` bytes of a regular file from `offset` on; None where it has not as many.
     pub fn part(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        self.read_at(offset, &mut bytes)?;
         Some(bytes)
+    }
+
+    /// Fills `bytes` from `offset` on; None where a regular file has not as many.
+    pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Option<()> {
+        self.file.read_exact_at(bytes, offset).ok()
     }
 
     /// All of it.

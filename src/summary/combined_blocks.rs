@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::codes::{fs, mst};
 use super::index::{ModuleSummaryIndex, Summary};
 use super::records::{
-    Defined, Definer, Format, Layout, WIDTH, emit, emit_plain, emit_stack_ids, emit_type_metadata,
-    emit_value_guid, value_guid_abbrev,
+    Defined, Definer, Format, Layout, WIDTH, emit, emit_parts, emit_plain, emit_stack_ids,
+    emit_type_metadata, emit_value_guid, value_guid_abbrev,
 };
 use super::strtab::StringTable;
 use super::table::TableWriter;
@@ -60,6 +60,8 @@ pub(super) struct Task<'t, 'i> {
     pub(super) overrides: &'t Overrides<'t>,
     pub(super) options: &'t WriteOptions,
     pub(super) stack_ids: &'t StackIds,
+    /// By summary, the hash of the name in the original file, where all is written.
+    pub(super) original_names: &'t [Guid],
 }
 
 impl Task<'_, '_> {
@@ -175,16 +177,15 @@ impl Task<'_, '_> {
         } else {
             self.write_in_parallel(w, &abbrevs, modules)
         };
-        let mut fields = Vec::new();
         for item in aliases {
             let summary = item.summary;
             if has_table {
                 let id = self.value_id(summary.value()).unwrap_or(0);
                 table.alias(id as u32, w.bit());
             }
-            self.head(item, modules, &mut fields);
-            fields.push(summary.aliasee_value().and_then(|v| self.value_id(v)).unwrap_or(0));
-            emit(w, abbrevs.alias, &fields);
+            let [value, module, flags] = self.head(item, modules);
+            let aliasee = summary.aliasee_value().and_then(|v| self.value_id(v)).unwrap_or(0);
+            emit(w, abbrevs.alias, &[value, module, flags, aliasee]);
             self.write_original_name(w, summary);
             if let Some(aliasee) = summary.aliasee() {
                 add_type_ids(aliasee, &mut types);
@@ -253,7 +254,12 @@ impl Task<'_, '_> {
                 let mut piece = Writer::with_capacity(ids.len() * 32);
                 let mut gathered = Gathered::default();
                 let mut fields = Vec::new();
-                for summary in ids.iter().filter_map(|&id| self.index.summary(id)) {
+                for (at, &id) in ids.iter().enumerate() {
+                    // In the order of values, each summary is somewhere else in memory.
+                    let soon = |ahead| ids.get(at + ahead).copied();
+                    soon(16).inspect(|&id| self.index.prefetch(id));
+                    soon(8).inspect(|&id| self.index.prefetch_lists(id));
+                    let Some(summary) = self.index.summary(id) else { continue };
                     let item = Item { summary, numbered_only: false, as_declaration: false };
                     self.write_item(&mut piece, abbrevs, modules, item, &mut fields, &mut gathered);
                 }
@@ -285,7 +291,7 @@ impl Task<'_, '_> {
         match item.summary.kind() {
             // Readers want what aliases stand for first.
             SummaryKind::Alias => gathered.aliases.push(item),
-            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item, fields),
+            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item),
             SummaryKind::Function => {
                 self.write_function(w, abbrevs, modules, item, fields);
                 add_type_ids(item.summary, &mut gathered.types);
@@ -317,32 +323,30 @@ impl Task<'_, '_> {
     }
 
     /// Value, module and flags, with which all summaries begin.
-    fn head(&self, item: Item<'_>, modules: &[u64], fields: &mut Vec<u64>) {
+    #[inline]
+    fn head(&self, item: Item<'_>, modules: &[u64]) -> [u64; 3] {
         let summary = item.summary;
         let mut flags = self.overrides.flags(summary);
         if item.as_declaration {
             flags.set_import_as_declaration(true);
         }
-        fields.clear();
-        fields.push(self.value_id(summary.value()).unwrap_or(0));
-        fields.push(modules.get(summary.module().index()).copied().unwrap_or(0));
-        fields.push(u64::from(flags.0) & GvFlags::KNOWN);
+        [
+            self.value_id(summary.value()).unwrap_or(0),
+            modules.get(summary.module().index()).copied().unwrap_or(0),
+            u64::from(flags.0) & GvFlags::KNOWN,
+        ]
     }
 
-    fn write_variable(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-        item: Item<'_>,
-        fields: &mut Vec<u64>,
-    ) {
+    fn write_variable(&self, w: &mut Writer, abbrevs: &Abbrevs, modules: &[u64], item: Item<'_>) {
         // LLVM marks only functions and aliases as declarations.
-        self.head(Item { as_declaration: false, ..item }, modules, fields);
-        let flags = self.overrides.variable_flags(item.summary);
-        fields.push(u64::from(flags.0) & VariableFlags::KNOWN);
-        fields.extend(item.summary.refs().iter().filter_map(|r| self.value_id(r.value())));
-        emit(w, abbrevs.variable, fields);
+        let [value, module, flags] = self.head(Item { as_declaration: false, ..item }, modules);
+        let variable = u64::from(self.overrides.variable_flags(item.summary).0);
+        let fields = [value, module, flags, variable & VariableFlags::KNOWN];
+        let refs = || item.summary.refs().iter().filter_map(|r| self.value_id(r.value()));
+        // The variable's flags are the first of the array.
+        let [scalars @ .., first] = fields;
+        let array = std::iter::once(first).chain(refs());
+        emit_parts(w, abbrevs.variable, &scalars, 1 + refs().count(), array);
         self.write_original_name(w, item.summary);
     }
 
@@ -357,34 +361,39 @@ impl Task<'_, '_> {
         let summary = item.summary;
         emit_type_metadata(w, summary, &|value| self.value_id(value));
         self.write_memprof(w, abbrevs, summary, fields);
-        self.head(item, modules, fields);
-        let flags = self.overrides.function_flags(summary);
-        let written = || summary.refs().iter().filter_map(|r| Some((r, self.value_id(r.value())?)));
+        let [value, module, flags] = self.head(item, modules);
+        let function = u64::from(self.overrides.function_flags(summary).0);
         // LLVM 22 no longer keeps entry counts, and writes zero.
         let entry_count = match self.options.format {
             Format::Llvm19 => self.overrides.entry_count(summary),
             Format::Llvm22 => 0,
         };
-        fields.extend([
-            u64::from(summary.inst_count()),
-            u64::from(flags.0) & FunctionFlags::KNOWN,
-            entry_count,
-        ]);
-        let (mut count, mut read_only, mut write_only) = (0, 0, 0);
-        for (r, _) in written() {
-            count += 1;
+        let (mut refs, mut read_only, mut write_only) = (0, 0, 0);
+        for r in summary.refs().iter().filter(|r| self.value_id(r.value()).is_some()) {
+            refs += 1;
             read_only += u64::from(r.is_read_only());
             write_only += u64::from(r.is_write_only());
         }
-        fields.extend([count, read_only, write_only]);
-        fields.extend(written().map(|(_, id)| id));
-        for (callee, info) in summary.calls() {
-            let callee = self.overrides.callee(summary.id(), callee);
-            if let Some(id) = self.value_id(callee) {
-                fields.extend([id, u64::from(info.0)]);
-            }
-        }
-        emit(w, abbrevs.function, fields);
+        let calls = || {
+            summary.calls().filter_map(|(callee, info)| {
+                let callee = self.overrides.callee(summary.id(), callee);
+                Some((self.value_id(callee)?, u64::from(info.0)))
+            })
+        };
+        let scalars = [
+            value,
+            module,
+            flags,
+            u64::from(summary.inst_count()),
+            function & FunctionFlags::KNOWN,
+            entry_count,
+            refs,
+            read_only,
+            write_only,
+        ];
+        let array = summary.refs().iter().filter_map(|r| self.value_id(r.value()));
+        let array = array.chain(calls().flat_map(|(id, info)| [id, info]));
+        emit_parts(w, abbrevs.function, &scalars, refs as usize + 2 * calls().count(), array);
         self.write_original_name(w, summary);
     }
 
@@ -427,7 +436,10 @@ impl Task<'_, '_> {
     /// A local value's original name follows its summary; backends do not need it.
     fn write_original_name(&self, w: &mut Writer, summary: Summary<'_>) {
         if *self.selection == Selection::All && self.overrides.flags(summary).linkage().is_local() {
-            let name = summary.original_name().unwrap_or_default();
+            let name = match self.original_names.get(summary.id().index()) {
+                Some(&name) if name != Guid(0) => name,
+                _ => summary.original_name().unwrap_or_default(),
+            };
             emit_plain(w, fs::COMBINED_ORIGINAL_NAME, &[name.0]);
         }
     }

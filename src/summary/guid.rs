@@ -8,6 +8,7 @@
 //! and, for a value of local linkage, the source file name and a separator before it: `;` since
 //! LLVM 18, `:` before. A module without a source file name counts as `<unknown>`.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::bitcode::Module;
@@ -170,16 +171,35 @@ pub(super) fn local_prefix(source: &[u8], separator: LocalSeparator) -> Vec<u8> 
 /// How many messages go side by side.
 const LANES: usize = 32;
 /// So few messages are hashed sooner one by one.
-const FEW: usize = 8;
+const FEW: usize = 4;
 /// Messages of more blocks than this are rare and hashed alone.
 const MAX_BLOCKS: usize = 6;
 
+thread_local! {
+    static WAITING: Cell<[Waiting; MAX_BLOCKS]> = const { Cell::new([const { Waiting::new() }; MAX_BLOCKS]) };
+}
+
 /// Hashes many identifiers and stores each GUID where it belongs. Nothing is sure to be stored
 /// before [`Batch::finish`].
-#[derive(Default)]
 pub(super) struct Batch {
     /// By number of 64-byte blocks, the messages that wait for a full set of lanes.
     waiting: [Waiting; MAX_BLOCKS],
+}
+
+impl Default for Batch {
+    /// An empty batch, with the buffers of the thread's last one.
+    fn default() -> Self {
+        let mut waiting = WAITING.try_with(Cell::take).unwrap_or_default();
+        waiting.iter_mut().for_each(Waiting::clear);
+        Batch { waiting }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // A thread that ends has no buffers any more.
+        let _ = WAITING.try_with(|kept| kept.set(std::mem::take(&mut self.waiting)));
+    }
 }
 
 #[derive(Default)]
@@ -230,6 +250,15 @@ impl Batch {
 }
 
 impl Waiting {
+    const fn new() -> Self {
+        Waiting { bytes: Vec::new(), places: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.places.clear();
+    }
+
     fn flush(&mut self, blocks: usize, out: &mut [Guid]) {
         if self.places.len() < FEW {
             for (message, &place) in self.bytes.chunks_exact(blocks * 64).zip(&self.places) {
@@ -239,14 +268,12 @@ impl Waiting {
                     *slot = guid(state);
                 }
             }
-            self.bytes.clear();
-            self.places.clear();
+            self.clear();
             return;
         }
-        // Lanes without a message hash zeros, whose result nobody takes.
-        self.bytes.resize(LANES * blocks * 64, 0);
         let mut state = INIT.map(|word| [word; LANES]);
         for block in 0..blocks {
+            // Lanes without a message hash zeros, whose result nobody takes.
             let mut message = [[0u32; LANES]; 16];
             for (lane, bytes) in self.bytes.chunks_exact(blocks * 64).take(LANES).enumerate() {
                 let words = bytes.chunks_exact(4).skip(block * 16);
@@ -256,7 +283,7 @@ impl Waiting {
                     }
                 }
             }
-            compress_lanes(&mut state, &message);
+            compress_set(&mut state, &message);
         }
         let [low, high, _, _] = state;
         for ((&place, low), high) in self.places.iter().zip(low).zip(high) {
@@ -264,8 +291,7 @@ impl Waiting {
                 *slot = Guid(u64::from(high) << 32 | u64::from(low));
             }
         }
-        self.bytes.clear();
-        self.places.clear();
+        self.clear();
     }
 }
 
@@ -337,9 +363,35 @@ fn step<const N: usize, const BY: u32>(
     }
 }
 
+/// [`compress_lanes`] with the widest registers that the processor has.
+#[allow(unsafe_code)] // code for processors that must be asked for first
+fn compress_set(state: &mut [[u32; LANES]; 4], message: &[[u32; LANES]; 16]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn with_avx512(state: &mut [[u32; LANES]; 4], message: &[[u32; LANES]; 16]) {
+            compress_lanes(state, message);
+        }
+        #[target_feature(enable = "avx2")]
+        fn with_avx2(state: &mut [[u32; LANES]; 4], message: &[[u32; LANES]; 16]) {
+            compress_lanes(state, message);
+        }
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { with_avx512(state, message) };
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { with_avx2(state, message) };
+        }
+    }
+    compress_lanes(state, message);
+}
+
 /// The 64 steps: mixing function, the four words in their turn, message word, rotation, and the
 /// integer part of 2^32 * |sin(n)| for the n-th step from 1 on.
 #[rustfmt::skip]
+#[inline(always)]
 fn compress_lanes<const N: usize>(state: &mut [[u32; N]; 4], m: &[[u32; N]; 16]) {
     let [mut a, mut b, mut c, mut d] = *state;
     macro_rules! step {

@@ -21,7 +21,7 @@ use super::read_block::{BlockParser, State};
 use super::table::{self, Table};
 use super::types::*;
 use super::values::Values;
-use crate::bitcode::{BITCODE_MAGIC, BitcodeModule, GuidList, block_id};
+use crate::bitcode::{BITCODE_MAGIC, BitcodeModule, block_id};
 use crate::bitstream::{
     Abbrev, BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record, top_level,
 };
@@ -368,7 +368,7 @@ impl Lazy {
             options: &ReadOptions::THIN_LINK,
             combined: true,
             module_ids: Vec::new(),
-            values: Values::new(0, 0, GuidList::default()),
+            values: Values::default(),
             tables: Tables::default(),
             level: Level {
                 combined: true,
@@ -414,7 +414,8 @@ impl Lazy {
         let BlockParser { values, mut tables, level, .. } = parser;
         tables.guids = values.guids;
         let modules = keep_modules(&mut tables, modules);
-        ModuleSummaryIndex::from_part(IndexPart { modules, tables, level }).map(Some)
+        ModuleSummaryIndex::from_part(IndexPart { modules, tables, level, summary_at: None })
+            .map(Some)
     }
 
     /// Whether a place stands for all of a value's records, or only for one.

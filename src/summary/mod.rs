@@ -10,6 +10,7 @@
 //! | `write_combined`, `combined_blocks`, `records`, `strtab` | the bitcode of a combined index |
 //! | `write_module`, `radix` | the summary of one module, in the module's own file |
 //! | `assembly` | the text that `llvm-dis` shows |
+//! | `excerpt` | of a file, only what summaries and symbols are read from |
 //! | `quick` | whether there is a summary at all |
 //! | `lazy`, `table` | one function of a large index |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
@@ -22,6 +23,7 @@ mod assembly;
 mod codes;
 mod combine;
 mod combined_blocks;
+mod excerpt;
 mod guid;
 mod index;
 mod lazy;
@@ -43,6 +45,7 @@ mod write_module;
 pub use assembly::write_assembly;
 pub use codes::fs;
 pub use combine::IndexPart;
+pub use excerpt::{Excerpt, IndexParts};
 pub use guid::{
     HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_module, guids_of_values,
 };
@@ -50,8 +53,8 @@ pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
 pub use quick::{file_has_summary, has_summary};
 pub use read::{
-    ReadOptions, combine_files, read_and_combine, read_file, read_index, read_module,
-    read_module_hashing,
+    FILES_AT_ONCE, ReadOptions, combine_files, read_and_combine, read_file, read_index,
+    read_module, read_module_hashing,
 };
 pub use records::Format;
 pub use scan::renamed_values;

@@ -66,7 +66,7 @@ fn glance(file: &OpenFile) -> Option<bool> {
     let most = near_end_bytes(&module);
     for len in [most.min(TAIL), most] {
         let tail = file.part(start + (end - len), len as usize)?;
-        if summary_at_end(&tail, &module) {
+        if find_summary_at_end(&tail, &module).is_some() {
             return Some(true);
         }
     }
@@ -116,7 +116,7 @@ const MODULE_WIDTH: u32 = 3;
 fn near_end(data: &[u8], block: &Block) -> bool {
     let end = (block.end / 8) as usize;
     let tail = data.get(end.saturating_sub(near_end_bytes(block) as usize)..end);
-    summary_at_end(tail.unwrap_or(&[]), block)
+    find_summary_at_end(tail.unwrap_or(&[]), block).is_some()
 }
 
 /// How many bytes at a module's end are looked at: an eighth, of small modules [`TAIL`].
@@ -125,19 +125,19 @@ fn near_end_bytes(block: &Block) -> u64 {
     (whole / 8).next_multiple_of(4).max(TAIL).min(whole)
 }
 
-/// Whether a summary begins in `tail`, the last bytes of the module `block`. What looks like its
-/// first word must be followed by a chain of blocks up to the very end of the module; without
-/// one, nothing is said.
-fn summary_at_end(tail: &[u8], block: &Block) -> bool {
+/// Where a summary begins in `tail`, the last bytes of the module `block`, in bytes. What looks
+/// like its first word must be followed by a chain of blocks up to the very end of the module;
+/// without one, nothing is said.
+pub(super) fn find_summary_at_end(tail: &[u8], block: &Block) -> Option<usize> {
     if block.abbrev_width != MODULE_WIDTH {
-        return false;
+        return None;
     }
     let part = Block { body: 0, end: tail.len() as u64 * 8, ..*block };
-    [block_id::GLOBALVAL_SUMMARY, block_id::FULL_LTO_GLOBALVAL_SUMMARY].into_iter().any(|id| {
+    [block_id::GLOBALVAL_SUMMARY, block_id::FULL_LTO_GLOBALVAL_SUMMARY].into_iter().find_map(|id| {
         // ENTER_SUBBLOCK, the id and the width 4 as vbr8 and vbr4, and zeros up to the word's end.
         let word = (abbrev_id::ENTER_SUBBLOCK as u32 | id << 3 | 4 << 11).to_le_bytes();
         let mut places = memchr::memmem::find_iter(tail, &word).filter(|at| at % 4 == 0);
-        places.any(|at| ends_with_module(tail, &part, at as u64 * 8))
+        places.find(|&at| ends_with_module(tail, &part, at as u64 * 8))
     })
 }
 

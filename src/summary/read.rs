@@ -10,6 +10,7 @@
 //!
 //! Source: `ModuleSummaryIndexBitcodeReader::parseModule` of LLVM's `BitcodeReader.cpp`.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use rayon::prelude::*;
 
 use super::codes::mst;
 use super::combine::IndexPart;
+use super::excerpt::IndexParts;
 use super::guid::{Batch, HashedNames, LocalSeparator, local_prefix};
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
 use super::read_block::BlockParser;
@@ -85,6 +87,9 @@ pub fn read_index(bytes: &[u8], path: &[u8], options: &ReadOptions) -> Result<Mo
     }
 }
 
+/// So many files at most are one piece of work for a thread.
+pub const FILES_AT_ONCE: usize = 6;
+
 /// Reads and merges the summaries of many modules, in parallel; the result depends on their order
 /// alone.
 ///
@@ -103,24 +108,29 @@ pub fn read_and_combine<B: std::ops::Deref<Target = [u8]> + Sync>(
     ModuleSummaryIndex::combine(parts)
 }
 
-/// As [`read_and_combine`], for files by their paths: each is mapped only while it is read, so that
+/// As [`read_and_combine`], for files by their paths: each is open only while it is read, so that
 /// memory holds the summaries and not the files.
 ///
 /// # Errors
 /// As [`read_and_combine`], and io where a file cannot be read.
 pub fn combine_files(paths: &[&Path], options: &ReadOptions) -> Result<ModuleSummaryIndex> {
-    let read: Vec<Result<Vec<IndexPart>>> = paths
+    let read: Vec<Result<IndexParts>> = paths
         .par_iter()
-        .map(|path| {
-            let bytes = container::FileBytes::open(path)?;
-            read_file(&bytes, path.as_os_str().as_encoded_bytes(), options)
-        })
+        .with_max_len(FILES_AT_ONCE)
+        .fold(
+            || Ok(IndexParts::default()),
+            |parts: Result<IndexParts>, path| {
+                let mut parts = parts?;
+                parts.add_file(path, path.as_os_str().as_encoded_bytes(), options)?;
+                Ok(parts)
+            },
+        )
         .collect();
-    let mut parts = Vec::with_capacity(paths.len());
-    for file in read {
-        parts.extend(file?);
+    let mut parts = IndexParts::default();
+    for more in read {
+        parts.append(more?);
     }
-    ModuleSummaryIndex::combine(parts)
+    parts.combine()
 }
 
 /// Reads the summary of one module, or a combined index, which stands in a module block of its
@@ -147,73 +157,122 @@ pub fn read_module_hashing(
     options: &ReadOptions,
     hashed: Option<&mut HashedNames>,
 ) -> Result<Option<IndexPart>> {
-    let mut scan = Scan::of(module)?;
-    if scan.summaries.is_empty() {
-        return Ok(None);
+    Room::lend(|room| {
+        Ok(room.read(module, path, options, hashed)?.then(|| room.part.take_compact()))
+    })
+}
+
+/// What reading a module takes room for; each thread keeps it for the next one.
+#[derive(Default)]
+pub(super) struct Room {
+    globals: Vec<Global>,
+    values: Values,
+    /// What was read last.
+    pub(super) part: IndexPart,
+}
+
+thread_local! {
+    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
+}
+
+impl Room {
+    /// Calls `f` with the thread's room.
+    pub(super) fn lend<R>(f: impl FnOnce(&mut Room) -> R) -> R {
+        // A thread that ends has none any more.
+        let mut room = ROOM.try_with(Cell::take).unwrap_or_default().unwrap_or_default();
+        let result = f(&mut room);
+        let _ = ROOM.try_with(|kept| kept.set(Some(room)));
+        result
     }
-    let mut old_names = None;
-    if scan.version < 2 && scan.paths.is_none() {
-        let (globals, names) = old_globals(module)?;
-        scan.globals = globals;
-        old_names = Some(names);
-    }
-    let globals = scan.globals.as_slice();
-    let names = old_names.as_deref().unwrap_or(module.strtab);
-    let (modules, ids) = match &scan.paths {
-        Some(block) => read_paths(module.data, block, &scan.info)?,
-        None => {
-            let hash = scan.hash.unwrap_or_default();
-            (vec![ModuleInfo { path: path.into(), hash }], Vec::new())
+
+    /// Reads the summary of a module as [`read_module_hashing`] does, to `part`; false where it has
+    /// none.
+    pub(super) fn read(
+        &mut self,
+        module: &BitcodeModule<'_>,
+        path: &[u8],
+        options: &ReadOptions,
+        hashed: Option<&mut HashedNames>,
+    ) -> Result<bool> {
+        self.part.clear();
+        self.globals.clear();
+        let globals = std::mem::take(&mut self.globals);
+        let mut scan = Scan { globals, ..Scan::default() };
+        scan.read(module)?;
+        if scan.summaries.is_empty() {
+            return Ok(false);
         }
-    };
-    let combined = scan.paths.is_some();
-    let listed = !scan.guids.is_empty();
-    let mut values =
-        Values::new(globals.len(), module.block.end - module.block.body, scan.guids.clone());
-    if let (true, Some(block)) = (combined, &scan.value_symtab) {
-        read_combined_entries(module.data, block, &scan.info, &mut values)?;
-    }
-    if options.names {
-        values.take_all_globals();
-    }
-    let mut parser = BlockParser {
-        module,
-        find_guid: None,
-        options,
-        combined,
-        module_ids: ids,
-        values,
-        tables: Tables::with_room(scan.summaries.iter().map(|b| b.end - b.body).sum()),
-        level: Level { combined, ..Level::default() },
-    };
-    for block in &scan.summaries {
-        parser.read(block, &scan.info)?;
-    }
-    if combined {
-        parser.check_aliases()?;
-    }
-    let BlockParser { values, mut tables, mut level, .. } = parser;
-    level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut by_global = None;
-    match hashed {
-        Some(hashed) if listed => {
-            let names = scan.external_names(names);
-            hashed.renamed = scan.renamed(&names);
-            hashed.fill(names.into_iter());
+        let mut old_names = None;
+        if scan.version < 2 && scan.paths.is_none() {
+            let (globals, names) = old_globals(module)?;
+            scan.globals = globals;
+            old_names = Some(names);
         }
-        hashed => by_global = hashed.map(|hashed| (hashed, values.slots_of_globals())),
+        let globals = scan.globals.as_slice();
+        let names = old_names.as_deref().unwrap_or(module.strtab);
+        let combined = scan.paths.is_some();
+        let mut module_ids = Vec::new();
+        match &scan.paths {
+            Some(block) => {
+                (self.part.modules, module_ids) = read_paths(module.data, block, &scan.info)?;
+            }
+            None => {
+                let hash = scan.hash.unwrap_or_default();
+                self.part.modules.push(ModuleInfo { path: path.into(), hash });
+            }
+        }
+        let mut values = std::mem::take(&mut self.values);
+        let bits = module.block.end - module.block.body;
+        values.begin(globals.len(), bits, scan.guids.clone());
+        if let (true, Some(block)) = (combined, &scan.value_symtab) {
+            read_combined_entries(module.data, block, &scan.info, &mut values)?;
+        }
+        if options.names {
+            values.take_all_globals();
+        }
+        let mut parser = BlockParser {
+            module,
+            find_guid: None,
+            options,
+            combined,
+            module_ids,
+            values,
+            tables: std::mem::take(&mut self.part.tables),
+            level: Level { combined, ..Level::default() },
+        };
+        for block in &scan.summaries {
+            parser.read(block, &scan.info)?;
+        }
+        if combined {
+            parser.check_aliases()?;
+        }
+        let BlockParser { mut values, mut tables, mut level, .. } = parser;
+        level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
+        hash_names(names, globals, &scan.source_file_name, &mut values, &mut tables, options)?;
+        match hashed {
+            Some(hashed) if !scan.guids.is_empty() => {
+                let names = scan.external_names(names);
+                hashed.renamed = scan.renamed(&names);
+                hashed.fill(names.into_iter());
+            }
+            Some(hashed) if old_names.is_none() => {
+                let slots = values.slots_of_globals();
+                let hashes = globals.iter().zip(slots).filter(|(g, _)| !g.linkage.is_local());
+                let guid = |slot: u32| tables.guids.get(slot as usize).copied();
+                hashed.fill(hashes.filter_map(|(g, slot)| Some((g.offset, g.size, guid(slot)?))));
+            }
+            _ => {}
+        }
+        if combined {
+            sort_by_module(&mut tables);
+        }
+        self.part.tables = tables;
+        self.part.level = level;
+        self.part.summary_at = scan.summaries.first().map(|block| block.start);
+        self.values = values;
+        self.globals = scan.globals;
+        Ok(true)
     }
-    hash_names(names, globals, &scan.source_file_name, values, &mut tables, options)?;
-    if let (Some((hashed, slots)), None) = (by_global, &old_names) {
-        let hashes = globals.iter().zip(&slots).filter(|(global, _)| !global.linkage.is_local());
-        let guid = |slot: &u32| tables.guids.get(*slot as usize).copied();
-        hashed.fill(hashes.filter_map(|(g, slot)| Some((g.offset, g.size, guid(slot)?))));
-    }
-    if combined {
-        sort_by_module(&mut tables);
-    }
-    tables.shrink();
-    Ok(Some(IndexPart { modules, tables, level }))
 }
 
 /// The globals of a module whose names are in its value symbol table, and those names in a string
@@ -303,11 +362,11 @@ fn hash_names(
     strtab: &[u8],
     globals: &[Global],
     source: &[u8],
-    values: Values,
+    values: &mut Values,
     tables: &mut Tables,
     options: &ReadOptions,
 ) -> Result<()> {
-    let Values { mut guids, globals: of_global, stored, .. } = values;
+    let Values { guids, globals: of_global, stored, .. } = values;
     let prefix = local_prefix(source, options.separator);
     let name_of = |id: u32| -> Result<(&[u8], Linkage)> {
         let Some(global) = globals.get(id as usize) else { return Ok((&[], Linkage::External)) };
@@ -321,27 +380,10 @@ fn hash_names(
         })?;
         Ok((name, global.linkage))
     };
-    // Summaries give the linkage too, but a value that is only mentioned has none.
-    let mut batch = Batch::default();
-    for (slot, (&id, &stored)) in (0u32..).zip(of_global.iter().zip(&stored)) {
-        if stored {
-            continue;
-        }
-        let (name, linkage) = name_of(id)?;
-        let plain = name.strip_prefix(b"\x01").unwrap_or(name);
-        let prefix = if linkage.is_local() { prefix.as_slice() } else { &[] };
-        batch.push(prefix, plain, slot, &mut guids);
-    }
-    batch.finish(&mut guids);
-    if options.names && !globals.is_empty() {
-        for &id in &of_global {
-            tables.names.push(name_of(id)?.0);
-        }
-    }
-    // In a module the original name of a local value is the hash of its name alone.
+    // In a module the original name of a local value is the hash of its name alone. These hashes
+    // are put behind those of the values, so that all are made together.
+    let values = guids.len();
     let mut local = Vec::new();
-    let mut batch = Batch::default();
-    let mut originals = vec![Guid(0); tables.records.len()];
     for (id, record) in (0u32..).zip(&tables.records) {
         let Some(&global) = of_global.get(record.value as usize) else { continue };
         if global == Values::NO_GLOBAL {
@@ -349,22 +391,42 @@ fn hash_names(
         }
         let (name, linkage) = name_of(global)?;
         if linkage.is_local() {
-            batch.push(&[], name, id, &mut originals);
-            local.push(id);
+            local.push((id, Some(name)));
         } else if record.flags.linkage().is_local() {
             // Defined by module-level assembly: the IR only declares it.
-            let guid = guids.get(record.value as usize).copied().unwrap_or_default();
-            if let Some(original) = originals.get_mut(id as usize) {
-                *original = guid;
-            }
-            local.push(id);
+            local.push((id, None));
         }
     }
-    batch.finish(&mut originals);
-    for id in local {
-        tables.original_names.push(id, originals.get(id as usize).copied().unwrap_or_default());
+    guids.resize(values + local.len(), Guid(0));
+    let mut batch = Batch::default();
+    for (place, (_, name)) in (values as u32..).zip(&local) {
+        if let Some(name) = name {
+            batch.push(&[], name, place, guids);
+        }
     }
-    tables.guids = guids;
+    // Summaries give the linkage too, but a value that is only mentioned has none.
+    for (slot, (&id, &stored)) in (0u32..).zip(of_global.iter().zip(stored.iter())) {
+        if stored {
+            continue;
+        }
+        let (name, linkage) = name_of(id)?;
+        let plain = name.strip_prefix(b"\x01").unwrap_or(name);
+        let prefix = if linkage.is_local() { prefix.as_slice() } else { &[] };
+        batch.push(prefix, plain, slot, guids);
+    }
+    batch.finish(guids);
+    if options.names && !globals.is_empty() {
+        for &id in of_global.iter() {
+            tables.names.push(name_of(id)?.0);
+        }
+    }
+    let guid_at = |place: usize| guids.get(place).copied().unwrap_or_default();
+    for (place, (id, name)) in (values..).zip(local) {
+        let value = tables.records.get(id as usize).map_or(place, |record| record.value as usize);
+        tables.original_names.push(id, guid_at(if name.is_some() { place } else { value }));
+    }
+    guids.truncate(values);
+    std::mem::swap(&mut tables.guids, guids);
     Ok(())
 }
 

@@ -143,8 +143,13 @@ impl BlockParser<'_, '_> {
         };
         let modules: HashMap<u64, u32> = self.module_ids.iter().copied().zip(0..).collect();
         let mut state = State::new(version, self.combined, &modules, self.level.stack_ids.len());
+        let passed_over = !self.options.type_id_metadata;
+        let wanted = |code| match code {
+            fs::TYPE_ID_METADATA if passed_over => 0,
+            _ => usize::MAX,
+        };
         loop {
-            match reader.next(&mut record)? {
+            match reader.next_of(&mut record, wanted)? {
                 Entry::End { .. } => {
                     self.finish(&mut state);
                     return Ok(());

@@ -91,17 +91,25 @@ impl Definer {
 
 /// Writes a record by its abbreviation. `fields` are the scalars and then the array.
 pub(super) fn emit(w: &mut Writer, layout: Defined, fields: &[u64]) {
-    w.fixed(u64::from(layout.id), WIDTH);
     let (scalars, array) = fields.split_at(layout.widths.len().min(fields.len()));
+    emit_parts(w, layout, scalars, array.len(), array.iter().copied());
+}
+
+/// As [`emit`], with the `len` fields of the array one by one.
+#[inline]
+pub(super) fn emit_parts(
+    w: &mut Writer,
+    layout: Defined,
+    scalars: &[u64],
+    len: usize,
+    array: impl Iterator<Item = u64>,
+) {
     debug_assert_eq!(scalars.len(), layout.widths.len());
-    for (&field, &width) in scalars.iter().zip(layout.widths) {
-        w.vbr(field, width);
-    }
+    w.fixed(u64::from(layout.id), WIDTH);
+    w.vbr_each(scalars.iter().copied().zip(layout.widths.iter().copied()));
     if layout.array {
-        w.vbr(array.len() as u64, 6);
-        for &field in array {
-            w.vbr(field, 8);
-        }
+        w.vbr(len as u64, 6);
+        w.vbr_all(array, 8);
     }
 }
 

@@ -37,35 +37,32 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn of(module: &BitcodeModule<'_>) -> Result<Self> {
-        let mut scan = Scan::default();
+    /// Passes over a module.
+    pub(super) fn read(&mut self, module: &BitcodeModule<'_>) -> Result<()> {
         let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
         let mut record = Record::new();
+        // Of a global, the first fields are enough; of few other records, all count.
+        let wanted = |code| match code {
+            module_code::SOURCE_FILENAME | module_code::GUIDLIST => usize::MAX,
+            module_code::COMDAT => 0,
+            _ => GLOBAL_FIELDS,
+        };
         loop {
-            match reader.next_head(&mut record, GLOBAL_FIELDS)? {
-                Entry::End { .. } => return Ok(scan),
+            let entry =
+                reader.next_after_plain(&mut record, wanted, |record| self.record(record))?;
+            match entry {
+                Entry::End { .. } => return Ok(()),
                 Entry::DefineAbbrev { .. } => {}
                 Entry::Block(block) => match block.id {
-                    BLOCKINFO_BLOCK_ID => scan.info.read(module.data, &block)?,
+                    BLOCKINFO_BLOCK_ID => self.info.read(module.data, &block)?,
                     block_id::GLOBALVAL_SUMMARY | block_id::FULL_LTO_GLOBALVAL_SUMMARY => {
-                        scan.summaries.push(block);
+                        self.summaries.push(block);
                     }
-                    block_id::MODULE_STRTAB => scan.paths = Some(block),
-                    block_id::VALUE_SYMTAB => scan.value_symtab = Some(block),
+                    block_id::MODULE_STRTAB => self.paths = Some(block),
+                    block_id::VALUE_SYMTAB => self.value_symtab = Some(block),
                     _ => {}
                 },
-                // Of a global, the first fields are enough; of few other records, all count.
-                Entry::Record
-                    if matches!(
-                        record.code,
-                        module_code::SOURCE_FILENAME | module_code::GUIDLIST
-                    ) =>
-                {
-                    reader.seek(record.start)?;
-                    reader.next(&mut record)?;
-                    scan.record(&record)?;
-                }
-                Entry::Record => scan.record(&record)?,
+                Entry::Record => self.record(&record)?,
             }
         }
     }
@@ -124,7 +121,8 @@ impl Scan {
 /// # Errors
 /// Malformed bitcode.
 pub fn renamed_values(module: &BitcodeModule<'_>) -> Result<HashMap<Guid, Guid>> {
-    let scan = Scan::of(module)?;
+    let mut scan = Scan::default();
+    scan.read(module)?;
     if scan.guids.is_empty() {
         return Ok(HashMap::new());
     }

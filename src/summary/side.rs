@@ -23,6 +23,20 @@ impl<T: Copy> Side<T> {
         self.values.get(at).copied()
     }
 
+    /// The values by key, for keys below `count`; `T`'s default where there is none.
+    pub(super) fn dense(&self, count: usize) -> Vec<T>
+    where
+        T: Default,
+    {
+        let mut all = vec![T::default(); count];
+        for (&key, &value) in self.keys.iter().zip(&self.values) {
+            if let Some(slot) = all.get_mut(key as usize) {
+                *slot = value;
+            }
+        }
+        all
+    }
+
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -52,9 +66,9 @@ impl<T: Copy> Side<T> {
         self.values.reserve_exact(count);
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.keys.shrink_to_fit();
-        self.values.shrink_to_fit();
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
     }
 }
 
@@ -83,6 +97,10 @@ impl<T> SideLists<T> {
             self.keys.push(key);
             self.ends.push(self.items.len() as u32);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     pub(super) fn get(&self, key: u32) -> &[T] {

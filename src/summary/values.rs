@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ir::Guid;
 
 /// The values of a file: which ids are used, and the GUIDs that the file gives.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Values {
     /// By id, the slot; [`Values::NO_SLOT`] for an id that nothing has used so far.
     slots: Vec<u32>,
@@ -38,27 +38,26 @@ impl Values {
 
     /// For a module of so many globals whose block has so many bits. Each summary takes more than
     /// eight of them, and writers number values densely.
-    pub(super) fn new(global_count: usize, bits: u64, listed: GuidList) -> Self {
-        Values {
-            slots: vec![Self::NO_SLOT; global_count],
-            far: HashMap::new(),
-            global_count,
-            listed,
-            limit: (global_count as u64 + bits / 8).min(u64::from(Ref::LIMIT)),
-            guids: Vec::new(),
-            globals: Vec::new(),
-            stored: Vec::new(),
-        }
+    pub(super) fn begin(&mut self, global_count: usize, bits: u64, listed: GuidList) {
+        self.slots.clear();
+        self.slots.resize(global_count, Self::NO_SLOT);
+        self.far.clear();
+        self.global_count = global_count;
+        self.listed = listed;
+        self.limit = (global_count as u64 + bits / 8).min(u64::from(Ref::LIMIT));
+        self.guids.clear();
+        self.globals.clear();
+        self.stored.clear();
     }
 
     /// By global, its slot; a number that is no slot for one that nothing has used, and for one
     /// whose GUID the file gave.
-    pub(super) fn slots_of_globals(&self) -> Vec<u32> {
+    pub(super) fn slots_of_globals(&self) -> impl Iterator<Item = u32> + '_ {
         let hashed = |&slot: &u32| match self.stored.get(slot as usize) {
             Some(false) => slot,
             _ => Self::NO_SLOT,
         };
-        self.slots.iter().take(self.global_count).map(hashed).collect()
+        self.slots.iter().take(self.global_count).map(hashed)
     }
 
     /// Gives every global a slot, in order.
@@ -145,7 +144,8 @@ mod tests {
 
     #[test]
     fn far_ids_take_no_room() {
-        let mut values = Values::new(3, 800, GuidList::default());
+        let mut values = Values::default();
+        values.begin(3, 800, GuidList::default());
         let record = Record::new();
         let f = Fields::new(&record, "FS_VALUE_GUID");
         values.set_guid(u64::MAX, 7, &f).unwrap();

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::combined_blocks::Task;
-use super::index::{ModuleSummaryIndex, Summary};
+use super::index::{Extras, ModuleSummaryIndex, Summary};
 use super::records::Format;
 use super::types::*;
 
@@ -131,6 +131,10 @@ impl<'i> CombinedWriter<'i> {
         options: &WriteOptions,
     ) -> Vec<u8> {
         let stack_ids = self.number_values(selection, options.format);
+        let original_names = match selection {
+            Selection::All => self.index.tables.original_names.dense(self.index.summary_count()),
+            Selection::Modules(_) => Vec::new(),
+        };
         let file = Task {
             index: self.index,
             value_ids: &self.value_ids,
@@ -139,6 +143,7 @@ impl<'i> CombinedWriter<'i> {
             overrides,
             options,
             stack_ids: &stack_ids,
+            original_names: &original_names,
         }
         .write(&mut self.module_ids);
         // Summaries are only written of modules that are, so that old ids do no harm.
@@ -154,6 +159,22 @@ impl<'i> CombinedWriter<'i> {
     /// order of their first use.
     fn number_values(&mut self, selection: &Selection<'_>, format: Format) -> StackIds {
         let mut stack_ids = StackIds::default();
+        let is_plain = |extras: &Extras| extras.callsites.is_empty() && extras.allocs.is_empty();
+        if *selection == Selection::All && self.index.tables.extras.as_deref().is_none_or(is_plain)
+        {
+            // Each value's id is the number of summaries up to its last.
+            let ends = &self.index.copy_ends;
+            let before = std::iter::once(&0).chain(ends);
+            for (((value, id), &end), &start) in
+                (0..).zip(&mut self.value_ids).zip(ends).zip(before)
+            {
+                if start != end {
+                    *id = end;
+                    self.touched.push(value);
+                }
+            }
+            return stack_ids;
+        }
         let mut next = 0;
         let (value_ids, touched) = (&mut self.value_ids, &mut self.touched);
         let mut number = |value: ValueId| {

@@ -17,13 +17,14 @@ use super::lto_inspect::{self, Question};
 use super::lto_regular::{self, RegularOptions};
 use super::lto_stages;
 use super::lto_thin::{self, CodeOptions};
+use super::memory;
 use crate::container::FileBytes;
 use crate::distributed::{PrefixReplace, Shards, write_atomically};
 use crate::error::{Error, Result};
 use crate::legacy::{SingleStage, keep, preserved};
 use crate::summary::{
     CombinedWriter, Format, ModuleSummaryIndex, Overrides, ReadOptions, Selection, WriteOptions,
-    read_and_combine, read_index,
+    combine_files, read_index,
 };
 use crate::symbols::InputFile;
 use crate::thinlink::{Behaviour, Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
@@ -238,12 +239,9 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
         .output
         .as_ref()
         .ok_or_else(|| Error::misuse("OutputFilename is necessary to store the combined index"))?;
-    let opened: Vec<(FileBytes, &[u8])> = job
-        .files
-        .iter()
-        .map(|file| Ok((FileBytes::open(path(file))?, &**file)))
-        .collect::<Result<_>>()?;
-    let index = read_and_combine(&opened, &ReadOptions::THIN_LINK)?;
+    memory::prepare(0);
+    let files: Vec<&Path> = job.files.iter().map(|file| path(file)).collect();
+    let index = combine_files(&files, &ReadOptions::THIN_LINK)?;
     if action == Action::ThinLink {
         let options = WriteOptions { format: job.format(), function_table: false };
         return write_atomically(path(output), &index.to_bitcode(&options));

@@ -11,5 +11,6 @@ mod lto_inspect;
 mod lto_regular;
 mod lto_stages;
 mod lto_thin;
+pub mod memory;
 mod saved_link;
 mod shown;
