@@ -193,6 +193,25 @@ fn a_link_is_planned_as_llvm_plans_it() {
 }
 
 #[test]
+fn modules_made_for_the_thin_link_alone_are_enough() {
+    let scratch = Scratch::new("thinlink-small");
+    scratch.write("shared.h", SHARED);
+    for ((name, source), object) in SOURCES.iter().zip(OBJECTS) {
+        scratch.write(name, source);
+        let small = format!("-fthin-link-bitcode={object}.small");
+        let arguments = ["-O2", "-fPIC", "-flto=thin", &small, "-c", name, "-o", object];
+        succeed("clang++-22", scratch.path(), &arguments);
+    }
+    resolutions(&scratch, 22, PROGRAM);
+    for object in OBJECTS {
+        let small = scratch.read(&format!("{object}.small"));
+        assert!(small.len() < scratch.read(object).len());
+        scratch.write(object, small);
+    }
+    compare(&scratch, 22, &[]);
+}
+
+#[test]
 fn options_steer_as_in_llvm() {
     let scratch = Scratch::new("thinlink-options");
     compile(&scratch, 22, &[]);

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 
-use crate::bitcode::{BitcodeFile, Extent, Module};
+use crate::bitcode::BitcodeFile;
 use crate::error::Result;
 use crate::ir::{Guid, Linkage, Visibility};
 use crate::summary::{
-    FunctionFlags, ModuleSummaryIndex, Summary, SummaryKind, ValueId, guids_of_module,
+    FunctionFlags, ModuleSummaryIndex, Summary, SummaryKind, ValueId, named_values,
 };
 use crate::thinlink::LinkPlan;
 
@@ -32,11 +32,9 @@ impl ValueNames {
     /// # Errors
     /// Malformed bitcode.
     pub fn add(&mut self, bitcode: &[u8]) -> Result<()> {
-        for location in &BitcodeFile::read(bitcode)?.modules {
-            let module = Module::read(location, Extent::All)?;
-            let guids = guids_of_module(&module);
-            let named = module.globals.iter().zip(guids).filter(|(g, _)| !g.name.is_empty());
-            self.0.extend(named.map(|(global, guid)| (guid, global.name.to_vec())));
+        for module in &BitcodeFile::read(bitcode)?.modules {
+            let values = named_values(module)?.into_iter().filter(|value| !value.name.is_empty());
+            self.0.extend(values.map(|value| (value.guid, value.name.to_vec())));
         }
         Ok(())
     }

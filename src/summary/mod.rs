@@ -57,7 +57,7 @@ pub use read::{
     read_module, read_module_hashing,
 };
 pub use records::Format;
-pub use scan::renamed_values;
+pub use scan::{NamedValue, named_values, renamed_values};
 pub use table::BLOCK_ID as FUNCTION_TABLE_BLOCK_ID;
 pub use types::*;
 pub use write_combined::{

@@ -115,6 +115,42 @@ impl Scan {
     }
 }
 
+/// A global value of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedValue<'a> {
+    /// Its name in the IR; empty for none.
+    pub name: &'a [u8],
+    /// Its GUID, as the module stores it or as LLVM 18 and later make it.
+    pub guid: Guid,
+    /// Whether its linkage is local, so that the GUID is not that of the name alone.
+    pub is_local: bool,
+}
+
+/// The functions, variables and aliases of a module with a summary, in the order of their records,
+/// of which no more is read than a module made for the thin link alone has. None of a module without a
+/// summary, nor of one whose names are not in a string table (before LLVM 5).
+///
+/// # Errors
+/// Malformed bitcode.
+pub fn named_values<'a>(module: &BitcodeModule<'a>) -> Result<Vec<NamedValue<'a>>> {
+    let scan = Scan::of(module)?;
+    if scan.summaries.is_empty() || scan.version < 2 {
+        return Ok(Vec::new());
+    }
+    let name = |g: &Global| module.string(u64::from(g.offset), u64::from(g.size));
+    let names = scan.globals.iter().map(name).collect::<Result<Vec<&'a [u8]>>>()?;
+    let locals = scan.globals.iter().map(|g| g.linkage.is_local());
+    let hashed: Vec<(&[u8], bool)> = names.iter().copied().zip(locals).collect();
+    let source = &scan.source_file_name;
+    let guids = guids_of_values(source, LocalSeparator::Semicolon, hashed.iter().copied());
+    let value = |(id, (&(name, is_local), guid)): (usize, (&(&'a [u8], bool), Guid))| NamedValue {
+        name,
+        guid: scan.guids.get(id).unwrap_or(guid),
+        is_local,
+    };
+    Ok(hashed.iter().zip(guids).enumerate().map(value).collect())
+}
+
 /// By the hashes of their names, the values of a module whose GUID, which the module stores
 /// (LLVM 23), is not that hash. Who knows them by their names alone does not know the GUIDs.
 ///

@@ -7,10 +7,9 @@
 
 use std::io::{self, Write};
 
-use crate::bitcode::{Extent, GlobalKind, Module};
 use crate::distributed::{self, Source, ValueNames};
 use crate::error::Result;
-use crate::summary::{Hotness, ModuleSummaryIndex, guid_of, guids_of_module};
+use crate::summary::{Hotness, ModuleSummaryIndex, guid_of, named_values};
 use crate::symbols::InputFile;
 use crate::thinlink::{CallGraph, LinkPlan, ThinLinkOptions, import_failures};
 
@@ -96,18 +95,11 @@ fn failures(index: &ModuleSummaryIndex, plan: &LinkPlan, names: &ValueNames) -> 
 /// is local, and the name.
 fn global_ids(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    for location in InputFile::open(bytes)?.modules() {
-        let module = Module::read(location, Extent::All)?;
-        if module.summary_block()?.is_none() {
-            continue;
-        }
-        for (global, guid) in module.globals.iter().zip(guids_of_module(&module)) {
-            if global.kind == GlobalKind::IFunc {
-                continue;
-            }
-            let original = if global.linkage.is_local() { guid_of(&global.name) } else { guid };
-            text.extend_from_slice(format!("GUID {}({}) is ", guid.0, original.0).as_bytes());
-            text.extend_from_slice(&global.name);
+    for module in InputFile::open(bytes)?.modules() {
+        for value in named_values(module)? {
+            let original = if value.is_local { guid_of(value.name) } else { value.guid };
+            text.extend_from_slice(format!("GUID {}({}) is ", value.guid.0, original.0).as_bytes());
+            text.extend_from_slice(value.name);
             text.push(b'\n');
         }
     }
