@@ -55,6 +55,7 @@ pub fn compile(
     if settings.output == OutputKind::Nothing {
         return Ok(None);
     }
+    lease.send_ahead();
     lease.keep_value_names(settings.keep_value_names)?;
     lease.load(&job.place, &job.destination)?;
     if !settings.codegen_only {
@@ -89,9 +90,7 @@ pub fn compile(
 
 fn import(job: &Job, lease: &mut Lease) -> Result<()> {
     for Part { place, bitcode, after } in &job.parts {
-        lease.link(place, bitcode).map_err(|error| {
-            error.without_place().context(format_args!("cannot import from {place}"))
-        })?;
+        lease.import(place, bitcode)?;
         if !after.is_empty() {
             lease.edit(after)?;
         }

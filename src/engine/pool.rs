@@ -12,7 +12,12 @@ use super::{
 };
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// How many requests may wait for their answers. What is on its way in both directions must fit the
+/// socket's buffers, or both sides would wait for each other.
+const AHEAD: usize = 16;
 
 /// A libLLVM at work for one link. Leases keep it alive.
 pub struct Engine(Arc<Shared>);
@@ -90,6 +95,8 @@ impl Engine {
                 module: String::new(),
                 diagnostics: Vec::new(),
                 clean: true,
+                ahead: false,
+                asked: VecDeque::new(),
             }),
             Err(error) => {
                 shared.give_back(None);
@@ -120,75 +127,113 @@ pub struct Lease {
     diagnostics: Vec<Diagnostic>,
     /// Nothing was done since the last reset.
     clean: bool,
+    /// Steps are sent without waiting for those before.
+    ahead: bool,
+    /// What was sent and not answered.
+    asked: VecDeque<Asked>,
+}
+
+/// A request on its way, and the module that its errors are said of.
+struct Asked {
+    request: Request,
+    place: String,
+    /// It links what is imported from there.
+    imported: bool,
+}
+
+impl Asked {
+    /// Says of an error where it happened.
+    fn blame(&self, error: Error) -> Error {
+        match self.imported {
+            true => error.context(format_args!("cannot import from {}", self.place)),
+            false => error.in_file(self.place.as_str()),
+        }
+    }
 }
 
 impl Lease {
+    /// From now on, until [`Lease::reset`], steps that give nothing back do not wait until they are
+    /// done, so that the machine finds the next one when it has ended one. Their errors are those of
+    /// a later step, at the latest of the next that gives something.
+    pub fn send_ahead(&mut self) {
+        self.ahead = true;
+    }
+
     /// Whether the names of values, which only people read, are kept in modules made from now on,
     /// until [`Lease::reset`] (`ShouldDiscardValueNames` of LLVM's LTO, the other way round).
     pub fn keep_value_names(&mut self, keep: bool) -> Result<()> {
-        self.done(&Request::KeepValueNames { keep }, None)
+        self.done(Request::KeepValueNames { keep }, None)
     }
 
     /// Starts from an empty module with this identifier ("ld-temp.o").
     pub fn new_module(&mut self, identifier: &str) -> Result<()> {
         self.module = identifier.to_string();
-        self.done(&Request::NewModule { identifier: identifier.to_string() }, None)
+        self.done(Request::NewModule { identifier: identifier.to_string() }, None)
     }
 
     /// Parses bitcode (one module, raw or wrapped); it becomes the module.
     pub fn load(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
         self.module = identifier.to_string();
-        self.done(&Request::Load { identifier: identifier.to_string() }, Some(bitcode))
+        self.done(Request::Load { identifier: identifier.to_string() }, Some(bitcode))
             .map_err(|error| error.in_file(identifier))
     }
 
     /// Parses bitcode and links it into the module, as `Linker::linkModules` does without flags.
     pub fn link(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
-        self.done(&Request::Link { identifier: identifier.to_string() }, Some(bitcode))
+        self.done(Request::Link { identifier: identifier.to_string() }, Some(bitcode))
             .map_err(|error| error.in_file(identifier))
+    }
+
+    /// As [`Lease::link`], of what is imported from the module `identifier`, as errors then say.
+    pub fn import(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
+        let request = Request::Link { identifier: identifier.to_string() };
+        let asked = Asked { request, place: identifier.to_string(), imported: true };
+        self.submit(asked, Some(bitcode))
     }
 
     /// Sets what code is generated for, gives the module its triple and, where the module has
     /// none, its data layout. Needed before `internalize`, `passes` and `emit`.
     pub fn set_target(&mut self, config: &TargetConfig) -> Result<()> {
-        self.done(&Request::SetTarget { config: config.clone() }, None)
+        self.done(Request::SetTarget { config: config.clone() }, None)
     }
 
     /// Changes the module, in order; stops at the first change that cannot be made.
     pub fn edit(&mut self, edits: &[Edit]) -> Result<()> {
-        self.done(&Request::Edit { edits: edits.to_vec() }, None)
+        self.done(Request::Edit { edits: edits.to_vec() }, None)
     }
 
     /// Runs the verifier as LTO does once on its input: a broken module is an error; invalid debug
     /// info is stripped, with a warning among the diagnostics.
     pub fn verify(&mut self) -> Result<()> {
-        self.done(&Request::Verify, None)
+        self.done(Request::Verify, None)
     }
 
     /// `internalizeModule`: makes every definition local that is not named (by its name in the
     /// IR) in `preserve` and not in `llvm.used`.
     pub fn internalize(&mut self, preserve: &[String]) -> Result<()> {
-        self.done(&Request::Internalize { preserve: preserve.to_vec() }, None)
+        self.done(Request::Internalize { preserve: preserve.to_vec() }, None)
     }
 
     /// Runs a pass pipeline in the syntax of `opt -passes=`: "lto<O2>", "thinlto<O3>".
     pub fn passes(&mut self, pipeline: &str, options: PassOptions) -> Result<()> {
-        self.done(&Request::Passes { pipeline: pipeline.to_string(), options }, None)
+        // It takes long, and is in vain on what could not be made.
+        self.settle()?;
+        self.done(Request::Passes { pipeline: pipeline.to_string(), options }, None)
     }
 
     /// The module as bitcode.
     pub fn write_bitcode(&mut self) -> Result<Bytes> {
-        self.bulk(&Request::WriteBitcode)
+        self.bulk(Request::WriteBitcode)
     }
 
     /// Generates code. It consumes the module: only `reset`, `new_module` and `load` may follow.
     pub fn emit(&mut self, file_type: FileType) -> Result<Bytes> {
-        self.bulk(&Request::Emit { file_type })
+        self.bulk(Request::Emit { file_type })
     }
 
     /// The module's global values: functions, variables, aliases, ifuncs, each in module order.
     pub fn globals(&mut self) -> Result<Vec<GlobalInfo>> {
-        match self.step(&Request::Globals, None)?.0 {
+        match self.step(Request::Globals, None)?.0 {
             Answer::Globals(globals) => Ok(globals),
             other => Err(unexpected(&other)),
         }
@@ -196,7 +241,10 @@ impl Lease {
 
     /// Forgets module, target and everything LLVM keeps in a context.
     pub fn reset(&mut self) -> Result<()> {
-        self.done(&Request::Reset, None)?;
+        self.ahead = false;
+        // Whatever came of what was sent is forgotten as well.
+        let _ = self.settle();
+        self.done(Request::Reset, None)?;
         self.clean = true;
         Ok(())
     }
@@ -217,30 +265,100 @@ impl Lease {
         std::mem::take(&mut self.diagnostics)
     }
 
-    fn done(&mut self, request: &Request, bulk: Option<&[u8]>) -> Result<()> {
-        match self.step(request, bulk)?.0 {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+    /// A step that gives nothing back.
+    fn done(&mut self, request: Request, bulk: Option<&[u8]>) -> Result<()> {
+        let asked = self.asked(request);
+        self.submit(asked, bulk)
     }
 
-    fn bulk(&mut self, request: &Request) -> Result<Bytes> {
+    fn bulk(&mut self, request: Request) -> Result<Bytes> {
         self.step(request, None)?
             .1
             .ok_or_else(|| Error::engine("the worker answered without the result"))
     }
 
-    fn step(&mut self, request: &Request, bulk: Option<&[u8]>) -> Result<(Answer, Option<Bytes>)> {
+    fn asked(&self, request: Request) -> Asked {
+        // What goes wrong while a module is linked in is said of that module.
+        let place = match &request {
+            Request::Link { identifier } => identifier,
+            _ => &self.module,
+        };
+        Asked { place: place.clone(), request, imported: false }
+    }
+
+    /// Sends a step that gives nothing back, and waits for it unless steps are sent ahead.
+    fn submit(&mut self, asked: Asked, bulk: Option<&[u8]>) -> Result<()> {
+        self.send(asked, bulk)?;
+        while self.asked.len() > AHEAD {
+            self.receive()?;
+        }
+        if self.ahead {
+            return Ok(());
+        }
+        self.settle()
+    }
+
+    /// Waits for the steps that were sent ahead.
+    fn settle(&mut self) -> Result<()> {
+        while !self.asked.is_empty() {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the answer to a step that gives nothing back.
+    fn receive(&mut self) -> Result<()> {
+        match self.answer()? {
+            None | Some((Answer::Done, _)) => Ok(()),
+            Some((other, _)) => Err(unexpected(&other)),
+        }
+    }
+
+    fn step(&mut self, request: Request, bulk: Option<&[u8]>) -> Result<(Answer, Option<Bytes>)> {
+        self.settle()?;
+        let asked = self.asked(request);
+        self.send(asked, bulk)?;
+        self.answer()?.ok_or_else(|| Error::engine("the worker gave no answer"))
+    }
+
+    fn send(&mut self, asked: Asked, bulk: Option<&[u8]>) -> Result<()> {
         self.clean = false;
         let Some(machine) = &mut self.machine else {
             return Err(Error::engine("the worker of this lease is gone").in_file(&*self.module));
         };
-        // What goes wrong while a module is linked in is said of that module.
-        let place = match request {
-            Request::Link { identifier } => identifier,
-            _ => &self.module,
+        let Err(error) = machine.ask(&asked.request, bulk) else {
+            self.asked.push_back(asked);
+            return Ok(());
         };
-        match machine.call(request, bulk) {
+        // It may have said before what ended it.
+        self.settle()?;
+        match self.machine.take() {
+            Some(mut machine) => Err(asked.blame(machine.post_mortem(&asked.request, Some(error)))),
+            None => Err(asked.blame(error)),
+        }
+    }
+
+    /// The answer to the first request that has none yet; `None` where there is none. An error is
+    /// that of the request; what was sent behind it is forgotten.
+    fn answer(&mut self) -> Result<Option<(Answer, Option<Bytes>)>> {
+        let Some(asked) = self.asked.pop_front() else { return Ok(None) };
+        let answer = self.answer_to(&asked);
+        if answer.is_err() {
+            // The machine must be found without answers that nobody waits for.
+            while let Some(later) = self.asked.pop_front() {
+                if self.machine.is_some() {
+                    let _ = self.answer_to(&later);
+                }
+            }
+        }
+        answer.map(Some)
+    }
+
+    fn answer_to(&mut self, asked: &Asked) -> Result<(Answer, Option<Bytes>)> {
+        let Some(machine) = &mut self.machine else {
+            return Err(Error::engine("the worker of this lease is gone").in_file(&*self.module));
+        };
+        match machine.answer(&asked.request) {
             Ok((reply, bulk)) => {
                 self.diagnostics.extend(reply.diagnostics);
                 if reply.fatal {
@@ -249,13 +367,18 @@ impl Lease {
                 match reply.result {
                     Ok(answer) => Ok((answer, bulk)),
                     Err(error) => {
-                        Err(error.in_file(place).read_by(format!("LLVM {}", self.engine.version)))
+                        let error = match asked.imported {
+                            // The message names it.
+                            true => error.without_place(),
+                            false => error,
+                        };
+                        Err(asked.blame(error).read_by(format!("LLVM {}", self.engine.version)))
                     }
                 }
             }
             Err(error) => {
                 self.machine = None;
-                Err(error.in_file(place))
+                Err(asked.blame(error))
             }
         }
     }

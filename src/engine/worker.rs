@@ -126,11 +126,23 @@ impl Connection {
         request: &Request,
         bulk: Option<&[u8]>,
     ) -> Result<(Reply, Option<Bytes>)> {
+        match self.ask(request, bulk) {
+            Ok(()) => self.answer(request),
+            Err(error) => Err(self.post_mortem(request, Some(error))),
+        }
+    }
+
+    /// Asks. An error means that the machine is gone, or going: there may still be answers.
+    pub(super) fn ask(&mut self, request: &Request, bulk: Option<&[u8]>) -> Result<()> {
         debug_assert_eq!(request.has_bulk(), bulk.is_some());
         let bulk = bulk.map(memory::share).transpose()?;
-        let answer = memory::send(&self.socket, &request.encode(), bulk.as_ref())
-            .and_then(|()| memory::receive(&self.socket));
-        match answer {
+        memory::send(&self.socket, &request.encode(), bulk.as_ref())
+    }
+
+    /// Waits for the answer to the first request that was asked and not answered, which is this
+    /// one. An error means that the machine is gone.
+    pub(super) fn answer(&mut self, request: &Request) -> Result<(Reply, Option<Bytes>)> {
+        match memory::receive(&self.socket) {
             Ok(Some((body, bulk))) => {
                 let reply = Reply::decode(&body)
                     .map_err(|error| error.context("the worker's answer makes no sense"))?;
@@ -164,7 +176,7 @@ impl Connection {
     }
 
     /// Why there was no answer.
-    fn post_mortem(&mut self, request: &Request, cause: Option<Error>) -> Error {
+    pub(super) fn post_mortem(&mut self, request: &Request, cause: Option<Error>) -> Error {
         let doing = request.doing();
         let Peer::Process { child, errors } = &mut self.peer else {
             return match cause {
