@@ -35,7 +35,7 @@ use self::compile::Compiled;
 use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
-use crate::config::{Config, SavedStage};
+use crate::config::{Config, OutputKind, SavedStage};
 use crate::distributed;
 use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
 use crate::error::{Error, Result};
@@ -145,7 +145,11 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             Compiled { outputs, diagnostics, ..Compiled::default() }
         }
         None => {
-            let plan = plan::plan(config, Some(&options), inputs, &files)?;
+            // Something has to be compiled, most likely; loading libLLVM takes a while.
+            let compiles = rounds.is_none() && config.output != OutputKind::Nothing;
+            let plan = while_starting(compiles.then_some(&engine), || {
+                plan::plan(config, Some(&options), inputs, &files)
+            })?;
             stats.planned(&plan);
             if let Some(thin) = &plan.thin {
                 stats.thin_link(&thin.index, &thin.plan);
@@ -167,6 +171,20 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     stats.spans = spans;
     phase(&mut stats, Phase::Compile);
     Ok(Outcome { outputs, diagnostics, stats })
+}
+
+/// Does something while the engine, if any, starts in a thread beside it. Whether it could is told
+/// to whoever needs it.
+fn while_starting<T>(engine: Option<&LazyEngine>, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        if let Some(engine) = engine {
+            // Without the thread it starts when it is needed.
+            let _ = std::thread::Builder::new()
+                .name("lto-start".into())
+                .spawn_scoped(scope, || engine.get().is_ok());
+        }
+        work()
+    })
 }
 
 /// Takes out of the options for libLLVM what steers the thin link: LLVM would do nothing with it.
