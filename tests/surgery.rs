@@ -7,7 +7,7 @@ use LTO::bitcode::{BitcodeFile, Extent, GlobalKind, Module};
 use LTO::ir::{Linkage, Visibility};
 use LTO::resolution::SymbolResolution;
 use LTO::surgery::prevailing::{self, Verdict};
-use LTO::surgery::slice::{SliceRequest, slice};
+use LTO::surgery::slice::{SliceRequest, Tables, slice};
 use LTO::surgery::thin::{self, Decision, Defined, Stage};
 use LTO::surgery::{Edits, Fate, rewrite};
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,7 +228,9 @@ fn a_slice_defines_what_is_imported(s: &Scratch, clang: u32, object: &str) {
         in_destination: &|_| false,
         declared_in_destination: None,
     };
-    let slice = slice(&module, &request).unwrap_or_else(|e| panic!("{clang} {object}: {e}"));
+    let slice = Tables::read(&module)
+        .and_then(|tables| slice(&module, &tables, &request))
+        .unwrap_or_else(|e| panic!("{clang} {object}: {e}"));
     s.write("import.bc", &slice.bitcode);
     verify(s, clang, "import.bc");
     assert_eq!(slice.imported.len(), definitions.len());
@@ -315,7 +317,7 @@ fn damaged_modules_are_no_reason_to_panic() {
                     in_destination: &|_| true,
                     declared_in_destination: Some(&|_| true),
                 };
-                match slice(&module, &request) {
+                match Tables::read(&module).and_then(|tables| slice(&module, &tables, &request)) {
                     Ok(_) => slices += 1,
                     Err(_) => errors += 1,
                 }

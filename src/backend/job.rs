@@ -276,7 +276,10 @@ impl Link<'_, '_> {
                 in_destination: &is_there,
                 declared_in_destination: stubs.then_some(&is_declared),
             };
-            let mut slice = slice(&from.module, &request).map_err(|e| e.in_file(&source.place))?;
+            let mut slice = self
+                .tables(from)
+                .and_then(|tables| slice(&from.module, &tables, &request))
+                .map_err(|e| e.in_file(&source.place))?;
             if self.marks.internalize {
                 slice.bitcode = self.marked_slice(from, &exported, &slice.bitcode)?;
             }

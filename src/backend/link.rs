@@ -5,9 +5,12 @@
 //! its name and its record. It must not know LLVM.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
 
+use super::recent::Recent;
 use crate::bitcode::{BitcodeModule, Extent, GlobalKind, GlobalValue, Module, module_flag};
 use crate::config::RelocModel;
 use crate::error::{Error, Result};
@@ -15,9 +18,13 @@ use crate::ir::Guid;
 use crate::summary::{
     ModuleId, ModuleSummaryIndex, Summary, SummaryKind, ValueId, guids_of_module,
 };
+use crate::surgery::slice::Tables;
 use crate::surgery::thin::{Decision, Defined};
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::{LinkPlan, promoted_name, promoted_name_by_source};
+
+/// How much memory the tables of modules that are imported from may take, in bytes.
+const TABLES: usize = 8 << 20;
 
 /// A module of the link.
 #[derive(Clone, Debug)]
@@ -89,6 +96,8 @@ pub struct Link<'l, 'a> {
     sources: Vec<Option<Source<'a>>>,
     /// By [`ModuleId`], what was read of it for those that import from it.
     read: Vec<OnceCell<Values<'a>>>,
+    /// Tables of the modules that were last imported from.
+    tables: Mutex<Recent<Arc<Tables<'a>>>>,
 }
 
 /// A module and what the index knows of its global values.
@@ -129,8 +138,17 @@ impl<'l, 'a> Link<'l, 'a> {
             })
             .map(Summary::value)
             .collect();
-        let marks = Marks::default();
-        Link { index, plan, reloc_model, phases, marks, aliased, sources, read }
+        Link {
+            index,
+            plan,
+            reloc_model,
+            phases,
+            marks: Marks::default(),
+            aliased,
+            sources,
+            read,
+            tables: Mutex::new(Recent::new(TABLES)),
+        }
     }
 
     /// Whether every module that refers to a variable gets one of its own, since it is only read or
@@ -169,6 +187,20 @@ impl<'l, 'a> Link<'l, 'a> {
             let values = self.find_values(&module);
             Ok(Values { module, id, values })
         })
+    }
+
+    /// What slices of the module need of it. Many modules import from the same few, so that of
+    /// those it is read rarely.
+    ///
+    /// # Errors
+    /// Malformed bitcode.
+    pub fn tables(&self, values: &Values<'a>) -> Result<Arc<Tables<'a>>> {
+        if let Some(tables) = self.tables.lock().get(values.id) {
+            return Ok(tables);
+        }
+        let tables = Arc::new(Tables::read(&values.module)?);
+        self.tables.lock().keep(values.id, Arc::clone(&tables), tables.size());
+        Ok(tables)
     }
 
     /// The value of the index that each global value of a module is.

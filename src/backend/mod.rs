@@ -21,6 +21,7 @@ mod job;
 mod key;
 mod link;
 mod make;
+mod recent;
 mod rounds;
 mod sizes;
 

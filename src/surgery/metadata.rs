@@ -179,6 +179,11 @@ impl<'a> Table<'a> {
         self.strings.len() + self.entities.len()
     }
 
+    /// How much memory it takes, in bytes, roughly.
+    pub fn size(&self) -> usize {
+        16 * self.strings.len() + 24 * self.entities.len() + 8 * self.fields.len()
+    }
+
     /// The record of a number; `None` for a string and for what is not there.
     pub fn get(&self, id: u64) -> Option<Entity<'_>> {
         let index = usize::try_from(id).ok()?.checked_sub(self.strings.len())?;

@@ -16,7 +16,7 @@
 //! | `rewrite` | the pass over the module block |
 //! | `blockaddress` | constants that point into bodies that are no longer there |
 //! | `marks` | the attribute of variables that are to become internal |
-//! | [`slice`] | a module of what another imports, from the same records |
+//! | [`slice`], `slice::write` | a module of what another imports, from the same records |
 //! | `references`, `reach` | what a body mentions of its module, and what that leads to |
 //! | `constants` | the constants of a module of which only some are needed |
 //! | `metadata`, `debug_info` | the records of metadata and what they name; what of them is imported |
