@@ -5,7 +5,7 @@
 //! is found out from a few bytes at the front before anything is mapped.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::path::Path;
 
 use super::abi::{self, def, section_kind, symbol_type, visibility};
@@ -32,8 +32,10 @@ pub struct ClaimedFile {
     pub symbols: Box<[abi::Symbol]>,
     /// What else is needed of each symbol before the file is read again.
     pub traits: Box<[Traits]>,
+    /// The file, where that is cheaper than to ask the linker for it again.
+    pub bytes: Option<FileBytes>,
     /// What `symbols` points to.
-    _names: Vec<CString>,
+    _names: Vec<u8>,
 }
 
 // SAFETY: the pointers in `symbols` are to `_names`, which moves along and is never changed.
@@ -51,7 +53,7 @@ pub struct Traits {
 impl ClaimedFile {
     /// The name of a symbol, without the NUL.
     pub fn name(symbol: &abi::Symbol) -> &[u8] {
-        // SAFETY: `name` points to a CString that lives as long as the symbol's file.
+        // SAFETY: `name` points to a string that lives as long as the symbol's file.
         unsafe { std::ffi::CStr::from_ptr(symbol.name) }.to_bytes()
     }
 }
@@ -73,13 +75,15 @@ pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<Cla
         return Ok(None);
     }
     let handle = Handle::of(file);
-    let mapped;
-    let bytes = if linker.has_view() {
+    // ld.bfd makes a view by reading the file into memory.
+    let mapped = match linker.has_view() && !linker.is_bfd {
+        true => None,
+        false => Some(FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?),
+    };
+    let bytes = match &mapped {
+        Some(mapped) => mapped,
         // SAFETY: used only in this call, while the linker offers the file.
-        unsafe { linker.view(handle, len) }.map_err(blame)?
-    } else {
-        mapped = FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?;
-        &*mapped
+        None => unsafe { linker.view(handle, len) }.map_err(blame)?,
     };
     let found = match container::find_bitcode(bytes) {
         Ok(found) if found.carrier.is_lto_input() => found,
@@ -93,12 +97,13 @@ pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<Cla
         return Ok(None);
     }
     let input = InputFile::from_bitcode(found).map_err(blame)?;
-    let claimed = symbols(&input, handle, path.clone(), offset, len);
+    let mut claimed = symbols(&input, handle, path.clone(), offset, len);
     if !claimed.symbols.is_empty() {
         // SAFETY: the caller keeps the file as long as the plugin may be asked about it, and
         // where the plugin is unloaded before, forgets it.
         unsafe { linker.add_symbols(handle, &claimed.symbols) }.map_err(blame)?;
     }
+    claimed.bytes = mapped.filter(|_| linker.links());
     Ok(Some(claimed))
 }
 
@@ -163,28 +168,27 @@ fn symbols(
     offset: u64,
     len: usize,
 ) -> ClaimedFile {
-    let mut names = Vec::new();
+    // All names one behind the other, each with a NUL at its end, and where each begins. One with a
+    // NUL in it ends there for a linker, as with LLVM's plugin.
+    let mut names = Vec::with_capacity(len / 16);
     let mut keep = |name: &[u8]| {
-        // A name with a NUL in it ends there for a linker, as with LLVM's plugin.
-        let name = CString::new(name.split(|&c| c == 0).next().unwrap_or(&[])).unwrap_or_default();
-        let pointer = name.as_ptr().cast_mut();
-        names.push(name);
-        pointer
+        let at = names.len();
+        names.extend_from_slice(name.split(|&c| c == 0).next().unwrap_or(name));
+        names.push(0);
+        at
     };
-    let comdats: Vec<*mut c_char> = input
+    let comdats: Vec<Option<usize>> = input
         .comdats()
-        .map(|(name, selection)| match selection {
-            // Without a key the linker does not take one for another.
-            SelectionKind::NoDeduplicate => std::ptr::null_mut(),
-            _ => keep(name),
-        })
+        // Without a key the linker does not take one for another.
+        .map(|(name, selection)| (selection != SelectionKind::NoDeduplicate).then(|| keep(name)))
         .collect();
     let mut symbols = Vec::new();
     let mut traits = Vec::new();
+    let mut places = Vec::new();
     for symbol in input.symbols() {
-        let comdat = symbol.comdat.and_then(|i| comdats.get(i as usize).copied());
+        let comdat = symbol.comdat.and_then(|i| comdats.get(i as usize).copied().flatten());
+        places.push((keep(symbol.name), comdat));
         symbols.push(abi::Symbol {
-            name: keep(symbol.name),
             def: kind(&symbol),
             symbol_type: match symbol.ir_name {
                 [] => symbol_type::UNKNOWN,
@@ -198,13 +202,18 @@ fn symbols(
                 Visibility::Protected => visibility::PROTECTED,
             },
             size: u64::from(symbol.common_size),
-            comdat_key: comdat.unwrap_or(std::ptr::null_mut()),
             ..abi::Symbol::EMPTY
         });
         traits.push(Traits {
             can_be_omitted: symbol.can_be_omitted(),
             default_visibility: symbol.visibility() == Visibility::Default,
         });
+    }
+    let name = |at: usize| names.get(at..).map_or(std::ptr::null(), <[u8]>::as_ptr);
+    for (symbol, (place, comdat)) in symbols.iter_mut().zip(places) {
+        symbol.name = name(place).cast::<c_char>().cast_mut();
+        symbol.comdat_key =
+            comdat.map_or(std::ptr::null_mut(), |at| name(at).cast::<c_char>().cast_mut());
     }
     let identifier = match offset {
         0 => path.clone(),
@@ -218,6 +227,7 @@ fn symbols(
         identifier,
         symbols: symbols.into(),
         traits: traits.into(),
+        bytes: None,
         _names: names,
     }
 }

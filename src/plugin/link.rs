@@ -4,6 +4,7 @@
 //! options asked for them. The rules from linker resolutions to LLVM's are those of LLVM's gold
 //! plugin (`addModule`), the names of files too.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
@@ -19,23 +20,22 @@ use crate::symbols::InputFile;
 
 /// What all files say of a name (LLVM's `ResolutionInfo`).
 #[derive(Clone, Copy, Debug)]
-struct NameInfo {
+struct Said {
     can_omit_from_dyn_sym: bool,
     default_visibility: bool,
-    /// Not for a name that --wrap redirects.
-    can_inline: bool,
-    used_in_regular_obj: bool,
 }
 
-impl Default for NameInfo {
+impl Default for Said {
     fn default() -> Self {
-        NameInfo {
-            can_omit_from_dyn_sym: true,
-            default_visibility: true,
-            can_inline: true,
-            used_in_regular_obj: false,
-        }
+        Said { can_omit_from_dyn_sym: true, default_visibility: true }
     }
+}
+
+/// What --wrap makes of a name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrap {
+    cannot_inline: bool,
+    used_in_regular_obj: bool,
 }
 
 /// Does the link.
@@ -59,28 +59,33 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
         .take()
         .or_else(|| std::env::var_os("LTO_STATS").filter(|path| !path.is_empty()).map(Into::into));
 
-    let names = names(plugin, &claimed)?;
     let _held = Held::hold(plugin, &claimed)?;
+    let mut wanted = Vec::new();
+    for file in &mut claimed {
+        let there = linker.get_symbols(file.handle, &mut file.symbols);
+        wanted.push(there.map_err(|error| blame(error, &file.path, file.offset))?);
+    }
+    let names = Names::new(plugin, &claimed)?;
     let mut inputs = Vec::new();
     let mut skipped = Vec::new();
     let mut members = MemberNames::default();
-    for file in &mut claimed {
-        let blame = |error| blame(error, &file.path, file.offset);
-        if !linker.get_symbols(file.handle, &mut file.symbols).map_err(blame)? {
+    for (file, wanted) in claimed.iter().zip(wanted) {
+        if !wanted {
             skipped.push(file.identifier.clone());
             continue;
         }
-        // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
-        let bytes = unsafe { linker.view(file.handle, file.len) }.map_err(blame)?;
+        let blame = |error| blame(error, &file.path, file.offset);
+        let bytes = match &file.bytes {
+            Some(bytes) => bytes,
+            // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
+            None => unsafe { linker.view(file.handle, file.len) }.map_err(blame)?,
+        };
         let input = InputFile::open(bytes).map_err(blame)?;
         let executable = matches!(linker.output, Some(output::EXEC | output::PIE));
         let resolutions = input
             .symbols()
             .zip(&file.symbols)
-            .map(|(symbol, said)| {
-                let info = names.get(ClaimedFile::name(said)).copied().unwrap_or_default();
-                resolve(said, symbol.section, info, executable)
-            })
+            .map(|(symbol, said)| resolve(said, symbol.section, &names, executable))
             .collect::<Vec<_>>();
         let identifier = file.identifier.clone();
         if let Some(text) = &mut resolution_file {
@@ -146,21 +151,26 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
         // As above. ld.gold makes its output last, so that what is there is an older one.
         remove_output(plugin)?;
     }
-    for output in &outcome.outputs {
-        let path = match &place {
-            Some(place) => {
-                let path = match output.task {
-                    0 => place.clone(),
-                    task => format!("{place}{task}"),
-                };
-                write(&path, &output.bytes)?;
-                path
+    let outputs = &outcome.outputs;
+    let paths: Vec<String> = match &place {
+        Some(place) => {
+            let path = |task: usize| match task {
+                0 => place.clone(),
+                task => format!("{place}{task}"),
+            };
+            for output in outputs {
+                write(&path(output.task), &output.bytes)?;
             }
-            None => plugin.objects.lock().add(&output.name, &output.bytes)?,
-        };
-        if !options.ends_early() {
-            linker.add_input_file(&path)?;
+            outputs.iter().map(|output| path(output.task)).collect()
         }
+        None => {
+            let objects: Vec<(&str, &[u8])> =
+                outputs.iter().map(|output| (&*output.name, &*output.bytes)).collect();
+            plugin.objects.lock().add(&objects)?
+        }
+    };
+    if !options.ends_early() {
+        paths.iter().try_for_each(|path| linker.add_input_file(path))?;
     }
     if let Some(path) = options.extra_library_path.as_deref().filter(|_| !options.ends_early()) {
         linker.set_extra_library_path(path)?;
@@ -192,38 +202,60 @@ fn linker_name(plugin: &Plugin) -> &'static str {
 }
 
 /// What the files say together, and what --wrap makes of it.
-fn names(plugin: &Plugin, claimed: &[ClaimedFile]) -> Result<HashMap<Vec<u8>, NameInfo>> {
-    let mut names: HashMap<Vec<u8>, NameInfo> = HashMap::new();
-    for file in claimed {
-        for (symbol, traits) in file.symbols.iter().zip(&file.traits) {
-            let name = ClaimedFile::name(symbol);
-            // Only what differs from the default needs a place.
-            if traits.can_be_omitted && traits.default_visibility {
-                continue;
+struct Names<'c> {
+    claimed: &'c [ClaimedFile],
+    /// Only of names of which they say something else than the default. An executable asks rarely.
+    said: OnceCell<HashMap<&'c [u8], Said>>,
+    wrapped: HashMap<Vec<u8>, Wrap>,
+}
+
+impl<'c> Names<'c> {
+    fn new(plugin: &Plugin, claimed: &'c [ClaimedFile]) -> Result<Self> {
+        let names = match plugin.linker.wrap_symbols()? {
+            Some(names) => names.into_iter().collect(),
+            None => wrapped_by_their_names(claimed),
+        };
+        Ok(Names { claimed, said: OnceCell::new(), wrapped: wraps(names) })
+    }
+
+    fn said(&self, name: &[u8]) -> Said {
+        let said = self.said.get_or_init(|| {
+            let mut names: HashMap<&[u8], Said> = HashMap::new();
+            for file in self.claimed {
+                for (symbol, traits) in file.symbols.iter().zip(&file.traits) {
+                    if traits.can_be_omitted && traits.default_visibility {
+                        continue;
+                    }
+                    let said = names.entry(ClaimedFile::name(symbol)).or_default();
+                    said.can_omit_from_dyn_sym &= traits.can_be_omitted;
+                    said.default_visibility &= traits.default_visibility;
+                }
             }
-            let info = match names.get_mut(name) {
-                Some(info) => info,
-                None => names.entry(name.to_vec()).or_default(),
-            };
-            info.can_omit_from_dyn_sym &= traits.can_be_omitted;
-            info.default_visibility &= traits.default_visibility;
+            names
+        });
+        said.get(name).copied().unwrap_or_default()
+    }
+
+    fn wrap(&self, name: &[u8]) -> Wrap {
+        match self.wrapped.is_empty() {
+            true => Wrap::default(),
+            false => self.wrapped.get(name).copied().unwrap_or_default(),
         }
     }
-    let wrapped = match plugin.linker.wrap_symbols()? {
-        Some(names) => names.into_iter().collect(),
-        None => wrapped_by_their_names(claimed),
-    };
-    for name in wrapped {
+}
+
+/// What becomes of the names that --wrap redirects.
+fn wraps(names: BTreeSet<Vec<u8>>) -> HashMap<Vec<u8>, Wrap> {
+    let mut wrapped: HashMap<Vec<u8>, Wrap> = HashMap::new();
+    for name in names {
         let with = |prefix: &[u8]| [prefix, &name].concat();
-        let wrapper = names.entry(with(b"__wrap_")).or_default();
-        wrapper.used_in_regular_obj = true;
-        let real = names.entry(with(b"__real_")).or_default();
-        real.can_inline = false;
-        let own = names.entry(name).or_default();
-        own.can_inline = false;
+        wrapped.entry(with(b"__wrap_")).or_default().used_in_regular_obj = true;
+        wrapped.entry(with(b"__real_")).or_default().cannot_inline = true;
+        let own = wrapped.entry(name).or_default();
+        own.cannot_inline = true;
         own.used_in_regular_obj = true;
     }
-    Ok(names)
+    wrapped
 }
 
 /// What --wrap may redirect, where the linker cannot be asked (ld.bfd before 2.43, wild): whatever
@@ -241,9 +273,10 @@ fn wrapped_by_their_names(claimed: &[ClaimedFile]) -> BTreeSet<Vec<u8>> {
 fn resolve(
     said: &abi::Symbol,
     section: &[u8],
-    info: NameInfo,
+    names: &Names<'_>,
     executable: bool,
 ) -> SymbolResolution {
+    let name = ClaimedFile::name(said);
     let mut r = SymbolResolution::default();
     let defined = !matches!(said.def, abi::def::UNDEF | abi::def::WEAKUNDEF);
     match said.resolution {
@@ -256,7 +289,7 @@ fn resolve(
         resolution::PREVAILING_DEF_IRONLY_EXP => {
             r.prevailing = defined;
             r.export_dynamic = true;
-            r.visible_to_regular_obj = !info.can_omit_from_dyn_sym;
+            r.visible_to_regular_obj = !names.said(name).can_omit_from_dyn_sym;
         }
         resolution::UNDEF
         | resolution::PREEMPTED_REG
@@ -272,9 +305,11 @@ fn resolve(
         r.visible_to_regular_obj = true;
     }
     let elsewhere = matches!(said.resolution, resolution::RESOLVED_DYN | resolution::UNDEF);
-    r.final_definition_in_linkage_unit = !elsewhere && (executable || !info.default_visibility);
-    r.linker_redefined = !info.can_inline;
-    r.visible_to_regular_obj |= info.used_in_regular_obj;
+    r.final_definition_in_linkage_unit =
+        !elsewhere && (executable || !names.said(name).default_visibility);
+    let wrap = names.wrap(name);
+    r.linker_redefined = wrap.cannot_inline;
+    r.visible_to_regular_obj |= wrap.used_in_regular_obj;
     r
 }
 
@@ -344,23 +379,30 @@ mod tests {
     use super::*;
 
     fn said(resolution: i32, def: std::ffi::c_char) -> abi::Symbol {
-        abi::Symbol { resolution, def, ..abi::Symbol::EMPTY }
+        abi::Symbol { name: c"name".as_ptr().cast_mut(), resolution, def, ..abi::Symbol::EMPTY }
+    }
+
+    fn names(wrapped: &[&[u8]]) -> Names<'static> {
+        let wrapped = wraps(wrapped.iter().map(|name| name.to_vec()).collect());
+        Names { claimed: &[], said: OnceCell::new(), wrapped }
     }
 
     #[test]
     fn a_shared_object_exports_what_must_be_in_the_dynamic_table() {
         let said = said(resolution::PREVAILING_DEF_IRONLY_EXP, abi::def::DEF);
-        let inline = resolve(&said, b"", NameInfo::default(), false);
+        let inline = resolve(&said, b"", &names(&[]), false);
         assert!(inline.prevailing && inline.export_dynamic && !inline.visible_to_regular_obj);
         assert!(!inline.final_definition_in_linkage_unit);
-        let info = NameInfo { can_omit_from_dyn_sym: false, ..NameInfo::default() };
-        assert!(resolve(&said, b"", info, false).visible_to_regular_obj);
+        let names = names(&[]);
+        let needed = Said { can_omit_from_dyn_sym: false, default_visibility: true };
+        let _ = names.said.set(HashMap::from([(&b"name"[..], needed)]));
+        assert!(resolve(&said, b"", &names, false).visible_to_regular_obj);
     }
 
     #[test]
     fn an_undefined_symbol_never_prevails() {
         let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::UNDEF);
-        assert!(!resolve(&said, b"", NameInfo::default(), true).prevailing);
+        assert!(!resolve(&said, b"", &names(&[]), true).prevailing);
     }
 
     #[test]
@@ -369,7 +411,7 @@ mod tests {
         for (section, visible) in
             [("my_set", true), ("_x1", true), (".data", false), ("1a", false), ("", false)]
         {
-            let r = resolve(&said, section.as_bytes(), NameInfo::default(), true);
+            let r = resolve(&said, section.as_bytes(), &names(&[]), true);
             assert_eq!(r.visible_to_regular_obj, visible, "{section}");
         }
     }
@@ -377,8 +419,7 @@ mod tests {
     #[test]
     fn a_wrapped_name_is_redefined() {
         let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::DEF);
-        let info = NameInfo { can_inline: false, used_in_regular_obj: true, ..NameInfo::default() };
-        let r = resolve(&said, b"", info, true);
+        let r = resolve(&said, b"", &names(&[b"name"]), true);
         assert!(r.linker_redefined && r.visible_to_regular_obj);
     }
 }

@@ -17,6 +17,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 
 /// Objects that the linker was told of.
@@ -31,15 +33,33 @@ pub struct Objects {
 const SPARE_DESCRIPTORS: u64 = 256;
 
 impl Objects {
-    /// Keeps `bytes` and gives the path under which they can be read. `name` is for people.
-    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<String> {
-        if self.folder.is_none()
-            && enough_descriptors(self.in_memory.len() as u64)
-            && let Some((file, path)) = in_memory(bytes)
-        {
-            self.in_memory.push(file);
-            return Ok(path);
+    /// Keeps objects and gives the paths under which they can be read, in their order. The names are
+    /// for people.
+    ///
+    /// # Errors
+    /// Io, where neither memory nor the temporary directory takes them.
+    pub fn add(&mut self, objects: &[(&str, &[u8])]) -> Result<Vec<String>> {
+        let wanted = (self.in_memory.len() + objects.len()) as u64;
+        let memory = self.folder.is_none() && enough_descriptors(wanted) && has_proc();
+        let files: Vec<Option<File>> = match memory {
+            true => objects.par_iter().map(|(_, bytes)| in_memory(bytes)).collect(),
+            false => objects.iter().map(|_| None).collect(),
+        };
+        let mut paths = Vec::with_capacity(objects.len());
+        for ((name, bytes), file) in objects.iter().zip(files) {
+            paths.push(match file {
+                Some(file) => {
+                    let path = path(&file);
+                    self.in_memory.push(file);
+                    path
+                }
+                None => self.write(name, bytes)?,
+            });
         }
+        Ok(paths)
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<String> {
         if self.folder.is_none() {
             self.folder = Some(Folder::new()?);
         }
@@ -78,7 +98,7 @@ fn enough_descriptors(used: u64) -> bool {
     limit.rlim_cur >= wanted && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0
 }
 
-fn in_memory(bytes: &[u8]) -> Option<(File, String)> {
+fn in_memory(bytes: &[u8]) -> Option<File> {
     const NAME: &CStr = c"lto-object";
     // SAFETY: the name ends in NUL; the answer is a new descriptor or -1.
     let fd = unsafe { libc::memfd_create(NAME.as_ptr(), libc::MFD_CLOEXEC) };
@@ -88,10 +108,16 @@ fn in_memory(bytes: &[u8]) -> Option<(File, String)> {
     // SAFETY: the descriptor is new and nobody else's.
     let mut file = unsafe { File::from_raw_fd(fd) };
     file.write_all(bytes).ok()?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // A sandbox may have no /proc.
-    File::open(&path).ok()?;
-    Some((file, path))
+    Some(file)
+}
+
+fn path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Whether descriptors can be opened by their paths: a sandbox may have no /proc.
+fn has_proc() -> bool {
+    in_memory(b"").is_some_and(|file| File::open(path(&file)).is_ok())
 }
 
 /// A folder that goes away with this process.
@@ -153,8 +179,8 @@ mod tests {
     #[test]
     fn an_object_in_memory_can_be_opened_by_path() {
         let mut objects = Objects::default();
-        let a = objects.add("a", b"first").unwrap();
-        let b = objects.add("b", b"second").unwrap();
+        let paths = objects.add(&[("a", b"first"), ("b", b"second")]).unwrap();
+        let [a, b] = &paths[..] else { panic!("{paths:?}") };
         assert!(a.starts_with("/proc/self/fd/"));
         assert_eq!(fs::read(a).unwrap(), b"first");
         assert_eq!(fs::read(b).unwrap(), b"second");
@@ -163,7 +189,7 @@ mod tests {
     #[test]
     fn a_folder_is_removed_with_its_files() {
         let mut objects = Objects { folder: Some(Folder::new().unwrap()), ..Default::default() };
-        let path = objects.add("lib/a b.o", b"bytes").unwrap();
+        let path = objects.add(&[("lib/a b.o", b"bytes")]).unwrap().remove(0);
         assert!(path.ends_with("/1.libab.o.o"), "{path}");
         assert_eq!(fs::read(&path).unwrap(), b"bytes");
         objects.remove_files();
