@@ -133,7 +133,8 @@ pub struct NamedValue<'a> {
 /// # Errors
 /// Malformed bitcode.
 pub fn named_values<'a>(module: &BitcodeModule<'a>) -> Result<Vec<NamedValue<'a>>> {
-    let scan = Scan::of(module)?;
+    let mut scan = Scan::default();
+    scan.read(module)?;
     if scan.summaries.is_empty() || scan.version < 2 {
         return Ok(Vec::new());
     }
