@@ -122,11 +122,12 @@ book() {
     "$1" build "$folder" > "$folder/log" 2>&1 || { cat "$folder/log"; return 1; }
     grep -q '<em>words</em> and <code[^>]*>code</code>' "$folder/book/one.html" &&
         grep -q '<td>1</td><td>2</td>' "$folder/book/one.html" &&
-        grep -q 'href="one.html"' "$folder/book/two.html"
+        grep -q 'href="one.html"' "$folder/book/two.html" &&
+        cat "$folder"/book/searchindex*.js | grep -q 'words'
 }
 
 compile ripgrep 15.2.0 rg
 try rg search
-compile mdbook 0.4.52 mdbook --no-default-features
+compile mdbook 0.4.52 mdbook --no-default-features --features search
 try mdbook book
 exit $wrong
