@@ -89,7 +89,10 @@ pub fn compile(
 }
 
 fn import(job: &Job, lease: &mut Lease) -> Result<()> {
-    for Part { place, bitcode, after } in &job.parts {
+    for Part { place, bitcode, before, after } in &job.parts {
+        if !before.is_empty() {
+            lease.edit(before)?;
+        }
         lease.import(place, bitcode)?;
         if !after.is_empty() {
             lease.edit(after)?;

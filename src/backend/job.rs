@@ -12,7 +12,7 @@ use crate::engine::{Edit, Linkage};
 use crate::error::Result;
 use crate::ir::{UnnamedAddr, Visibility};
 use crate::summary::{ModuleId, Summary, SummaryKind};
-use crate::surgery::slice::{Declared, SliceRequest, slice};
+use crate::surgery::slice::{Declared, SliceRequest, Superseding, slice};
 use crate::surgery::thin::{self, Decision};
 use crate::surgery::{self, Edits, Fate};
 
@@ -40,6 +40,8 @@ pub struct Part {
     pub place: String,
     /// The slice.
     pub bitcode: Vec<u8>,
+    /// What is changed before it is linked.
+    pub before: Vec<Edit>,
     /// What is changed once it is linked, before the next is.
     pub after: Vec<Edit>,
 }
@@ -234,7 +236,7 @@ impl Link<'_, '_> {
         });
         let clear = self.clears_dso_local(&values.module)?;
         let mut names = names(values, decisions, edits)?;
-        let stubs = self.plan.options.behaviour.llvm >= 20;
+        let supersedes = self.plan.options.behaviour.llvm >= 20;
         for group in groups {
             let Some(first) = group.first() else { continue };
             let source = self.source(first.module())?;
@@ -274,7 +276,7 @@ impl Link<'_, '_> {
                 dso_local: &exported.dso_local,
                 clear_dso_local_on_declarations: clear,
                 in_destination: &is_there,
-                declared_in_destination: stubs.then_some(&is_declared),
+                declared_in_destination: supersedes.then_some(&is_declared),
             };
             let mut slice = self
                 .tables(from)
@@ -323,8 +325,17 @@ impl Link<'_, '_> {
                 let name_there = Name { declared: true, aliased: false, visibility, unnamed_addr };
                 names.entry(name).or_insert(name_there);
             }
-            let mut after: Vec<Edit> =
-                slice.stubs.iter().map(|name| Edit::StripBody { name: text(name) }).collect();
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            if !slice.superseding.is_empty() {
+                let names: Vec<String> = slice.superseding.iter().map(|s| text(&s.name)).collect();
+                before.push(Edit::SetAside { names: names.clone() });
+                after.push(Edit::Supersede { names });
+            }
+            for Superseding { name, visibility, unnamed_addr } in slice.superseding {
+                if let Some(there) = names.get_mut(&name) {
+                    (there.visibility, there.unnamed_addr) = (visibility, unnamed_addr);
+                }
+            }
             if self.marks.source {
                 let functions = slice.imported.iter().filter(|i| i.kind == GlobalKind::Function);
                 after.extend(functions.map(|function| Edit::SetSource {
@@ -333,7 +344,12 @@ impl Link<'_, '_> {
                     file: text(&from.module.source_file_name),
                 }));
             }
-            job.parts.push(Part { place: source.place.clone(), bitcode: slice.bitcode, after });
+            job.parts.push(Part {
+                place: source.place.clone(),
+                bitcode: slice.bitcode,
+                before,
+                after,
+            });
         }
         Ok(())
     }

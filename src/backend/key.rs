@@ -93,8 +93,8 @@ impl Job {
         key.key("common", common);
         key.bytes("destination", destination).debug("prepare", prepare);
         key.number("parts", parts.len() as u64);
-        for Part { place: _, bitcode, after } in parts {
-            key.bytes("part", bitcode).debug("after", after);
+        for Part { place: _, bitcode, before, after } in parts {
+            key.bytes("part", bitcode).debug("before", before).debug("after", after);
         }
         key.debug("finish", finish);
         key.finish()

@@ -33,7 +33,7 @@ macro_rules! opaque {
 
 opaque! {
     Context, Module, Value, Type, MemoryBuffer, Target, TargetMachine, TargetData,
-    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, BasicBlock, Use,
+    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, Use,
 }
 
 /// Called by LLVM for each diagnostic, with the pointer given when it was installed.
@@ -162,11 +162,6 @@ functions! {
         LLVMIsAGlobalVariable: fn(*mut Value) -> *mut Value;
         LLVMGetComdat: fn(*mut Value) -> *mut Comdat;
         LLVMSetComdat: fn(*mut Value, *mut Comdat);
-        LLVMGetFirstBasicBlock: fn(*mut Value) -> *mut BasicBlock;
-        LLVMGetNextBasicBlock: fn(*mut BasicBlock) -> *mut BasicBlock;
-        LLVMGetFirstInstruction: fn(*mut BasicBlock) -> *mut Value;
-        LLVMIsAUnreachableInst: fn(*mut Value) -> *mut Value;
-        LLVMDeleteBasicBlock: fn(*mut BasicBlock);
         // Core.h: values, constants, types
         LLVMTypeOf: fn(*mut Value) -> *mut Type;
         LLVMIsNull: fn(*mut Value) -> c_int;

@@ -38,6 +38,11 @@ const COMMON: c_int = 14;
 /// The members of `llvm.used` before names were added to it; `None`: it did not exist.
 pub(super) struct OriginalUsed(Option<Vec<*mut api::Value>>);
 
+/// The name of a declaration that is set aside; no linker and no compiler makes such.
+fn aside(name: &str) -> String {
+    format!("set aside: {name}")
+}
+
 impl Editor<'_> {
     /// Makes one change.
     pub(super) fn apply(&self, edit: &Edit) -> Result<()> {
@@ -78,23 +83,18 @@ impl Editor<'_> {
                     (f.LLVMAddAttributeAtIndex)(function, c_uint::MAX, attribute);
                 }
             }
-            Edit::StripBody { name } => {
-                let function = self.function(name)?;
-                unsafe {
-                    let block = (f.LLVMGetFirstBasicBlock)(function);
-                    let is_stub = !block.is_null() && {
-                        let first = (f.LLVMGetFirstInstruction)(block);
-                        (f.LLVMGetNextBasicBlock)(block).is_null()
-                            && !first.is_null()
-                            && !(f.LLVMIsAUnreachableInst)(first).is_null()
+            Edit::SetAside { names } => {
+                for name in names {
+                    let declared = |value: &*mut api::Value| {
+                        // SAFETY: a live value.
+                        unsafe { (f.LLVMIsDeclaration)(*value) != 0 }
                     };
-                    // Deleting blocks that refer to each other is not in the C API's power.
-                    if !is_stub {
-                        return Err(Error::misuse(format!("{name} has a real body or none")));
+                    if let Some(value) = self.function(name).ok().filter(declared) {
+                        self.rename(value, &aside(name));
                     }
-                    (f.LLVMDeleteBasicBlock)(block);
                 }
             }
+            Edit::Supersede { names } => names.iter().for_each(|name| self.supersede(name)),
             Edit::EraseUnused { names } => names.iter().for_each(|name| self.erase_unused(name)),
             Edit::ZeroInitializer { name } => {
                 let variable = self.variable(name)?;
@@ -186,6 +186,26 @@ impl Editor<'_> {
             return Err(Error::misuse(format!("{name} is not a variable")));
         }
         Ok(value)
+    }
+
+    fn rename(&self, value: *mut api::Value, name: &str) {
+        // SAFETY: a live value and a range that LLVM copies.
+        unsafe { (self.api.f.LLVMSetValueName2)(value, name.as_ptr().cast(), name.len()) };
+    }
+
+    fn supersede(&self, name: &str) {
+        let f = &self.api.f;
+        let Ok(old) = self.function(&aside(name)) else { return };
+        match self.find(name) {
+            Err(_) => self.rename(old, name),
+            // SAFETY: live values; a cast makes both of one type, and the old one has no uses left
+            // when it is deleted.
+            Ok(new) => unsafe {
+                let as_old = (f.LLVMConstPointerCast)(new, (f.LLVMTypeOf)(old));
+                (f.LLVMReplaceAllUsesWith)(old, as_old);
+                (f.LLVMDeleteFunction)(old);
+            },
+        }
     }
 
     fn erase_unused(&self, name: &str) {

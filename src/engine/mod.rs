@@ -215,11 +215,17 @@ pub enum Edit {
         /// LLVM's name of the attribute.
         attr: String,
     },
-    /// Deletes the body of a function that is a single block of `unreachable`: the stub that makes
-    /// a definition's signature win over a declaration's when modules are linked.
-    StripBody {
-        /// The function.
-        name: String,
+    /// Renames declarations, so that linking does not meet them; until [`Edit::Supersede`]. A name
+    /// that the module does not have, or defines, is passed over.
+    SetAside {
+        /// The functions.
+        names: Vec<String>,
+    },
+    /// Puts what has the names by now in the place of what was set aside, which is deleted; where
+    /// nothing has the name, what was set aside gets it back.
+    Supersede {
+        /// The functions.
+        names: Vec<String>,
     },
     /// Removes those of the declarations that nothing refers to. A name that the module does not
     /// have, or defines, is passed over.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -411,9 +411,13 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.str(name);
             w.str(attr);
         }
-        Edit::StripBody { name } => {
+        Edit::SetAside { names } => {
             w.u8(3);
-            w.str(name);
+            w.list(names, |w, name| w.str(name));
+        }
+        Edit::Supersede { names } => {
+            w.u8(14);
+            w.list(names, |w, name| w.str(name));
         }
         Edit::SetIdentifier { identifier } => {
             w.u8(4);
@@ -468,7 +472,8 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         0 => Edit::SetLinkage { name: r.str()?, linkage: get_linkage(r)? },
         1 => Edit::SetVisibility { name: r.str()?, visibility: get_visibility(r)? },
         2 => Edit::AddFnAttr { name: r.str()?, attr: r.str()? },
-        3 => Edit::StripBody { name: r.str()? },
+        3 => Edit::SetAside { names: r.list(Reader::str)? },
+        14 => Edit::Supersede { names: r.list(Reader::str)? },
         4 => Edit::SetIdentifier { identifier: r.str()? },
         5 => Edit::SetSourceFileName { name: r.str()? },
         6 => Edit::AppendToCompilerUsed { names: r.list(Reader::str)? },
@@ -549,7 +554,8 @@ mod tests {
                     Edit::SetLinkage { name: name(), linkage: Linkage::WeakOdr },
                     Edit::SetVisibility { name: name(), visibility: Visibility::Hidden },
                     Edit::AddFnAttr { name: name(), attr: "norecurse".into() },
-                    Edit::StripBody { name: name() },
+                    Edit::SetAside { names: vec![name()] },
+                    Edit::Supersede { names: vec![name()] },
                     Edit::SetIdentifier { identifier: name() },
                     Edit::SetSourceFileName { name: name() },
                     Edit::AppendToCompilerUsed { names: vec![name()] },

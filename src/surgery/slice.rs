@@ -64,8 +64,8 @@ pub struct SliceRequest<'r> {
     /// (`ModuleLinker::linkIfNeeded`), LLVM's import does not look.
     pub in_destination: Names<'r>,
     /// Names that the destination declares but does not define, at this point of the link. LLVM
-    /// 20 and later give such a declaration the signature of its definition where they meet it;
-    /// the slice then has a stub of it. `None`: the LLVM that will link it does not do so.
+    /// 20 and later replace such a declaration by that of its definition where they meet it; see
+    /// [`Slice::superseding`]. `None`: the LLVM that will link it does not do so.
     pub declared_in_destination: Option<Names<'r>>,
 }
 
@@ -74,14 +74,26 @@ pub struct SliceRequest<'r> {
 pub struct Slice {
     /// A file of one module.
     pub bitcode: Vec<u8>,
-    /// Names of functions that are one block of `unreachable`: to be deleted once this slice is
-    /// linked and before the next is.
-    pub stubs: Vec<Vec<u8>>,
+    /// Functions whose declarations here, with the signatures of their definitions, are to take
+    /// the place of those of the destination, where linking brings them in. The destination's must
+    /// not have their names meanwhile.
+    pub superseding: Vec<Superseding>,
     /// What is imported, in the order of value ids: becomes available_externally after all links.
     pub imported: Vec<Imported>,
     /// What imported definitions mention and the destination did not have: it declares them once
     /// the slice is linked.
     pub declared: Vec<Declared>,
+}
+
+/// A declaration that takes the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseding {
+    /// Its name in the destination.
+    pub name: Vec<u8>,
+    /// Its visibility.
+    pub visibility: Visibility,
+    /// Whether its address matters.
+    pub unnamed_addr: UnnamedAddr,
 }
 
 /// A declaration that comes with a slice.
@@ -180,7 +192,7 @@ pub fn slice(
         imported: Vec::new(),
         reach: Reach::new(&graph),
         linked: Vec::new(),
-        stubs: BTreeSet::new(),
+        superseding: BTreeSet::new(),
         zeros: BTreeMap::new(),
     };
     for &id in request.definitions {
@@ -188,9 +200,9 @@ pub fn slice(
     }
     cutter.find_reached()?;
     let bitcode = cutter.write()?;
-    let stubs = cutter.stubs.iter().map(|&id| cutter.name(id).to_vec()).collect();
+    let superseding = cutter.superseding.iter().filter_map(|&id| cutter.superseding(id)).collect();
     let declared = cutter.declared();
-    Ok(Slice { bitcode, stubs, imported: cutter.imported, declared })
+    Ok(Slice { bitcode, superseding, imported: cutter.imported, declared })
 }
 
 /// The module's metadata.
@@ -217,8 +229,8 @@ struct Cutter<'s, 'a> {
     reach: Reach,
     /// The globals that are linked with the imported definitions, by value id.
     linked: Vec<usize>,
-    /// Functions that get a body of `unreachable`.
-    stubs: BTreeSet<usize>,
+    /// Functions that are declared in place of the destination's declarations.
+    superseding: BTreeSet<usize>,
     /// For each variable that is only written, the constant that becomes its zero.
     zeros: BTreeMap<usize, u64>,
 }
@@ -297,7 +309,8 @@ impl Cutter<'_, '_> {
         None
     }
 
-    /// Finds what the imported definitions need, which locals that must not be, and the stubs.
+    /// Finds what the imported definitions need, which locals that must not be, and what replaces
+    /// declarations.
     fn find_reached(&mut self) -> Result<()> {
         let graph = self.graph;
         let mut roots = Reach::new(graph);
@@ -332,7 +345,7 @@ impl Cutter<'_, '_> {
             reach.code(graph);
             self.check_locals(&reach)?;
             reach.described(graph);
-            let stubs = self.find_stubs(&reach)?;
+            let superseding = self.find_superseding(&reach)?;
             let globals = 0..self.source.globals.len();
             self.linked = globals.filter(|&id| reach.has(id as u64)).collect();
             reach.all(graph, &self.tables.identified);
@@ -340,7 +353,7 @@ impl Cutter<'_, '_> {
             let free = graph.constants.iter().map(|(id, _)| id).filter(|&id| !reach.has(id));
             let places: BTreeMap<usize, u64> = zeros.iter().copied().zip(free).collect();
             if places.len() == zeros.len() {
-                (self.reach, self.stubs, self.zeros) = (reach, stubs, places);
+                (self.reach, self.superseding, self.zeros) = (reach, superseding, places);
                 return Ok(());
             }
             // As good, only that it stays what it is.
@@ -390,29 +403,38 @@ impl Cutter<'_, '_> {
 
     /// Functions whose definition gives a declaration of the destination its signature: LLVM's
     /// `hasExactDefinition`, after locals became external.
-    fn find_stubs(&self, reach: &Reach) -> Result<BTreeSet<usize>> {
-        let mut stubs = BTreeSet::new();
-        let Some(declared) = self.request.declared_in_destination else { return Ok(stubs) };
+    fn find_superseding(&self, reach: &Reach) -> Result<BTreeSet<usize>> {
+        let mut found = BTreeSet::new();
+        let Some(declared) = self.request.declared_in_destination else { return Ok(found) };
         for &id in &self.tables.with_bodies {
             let Some(g) = self.source.globals.get(id) else { continue };
             let exact = g.linkage == Linkage::External || g.linkage.is_local();
             let met = exact && reach.has(id as u64) && !self.is_imported(id);
             if met && declared(self.name(id)) {
-                stubs.insert(id);
+                found.insert(id);
             }
         }
-        if stubs.is_empty() {
-            return Ok(stubs);
+        if found.is_empty() {
+            return Ok(found);
         }
         let attributes = ParamAttrs::read(self.source)?;
         let interposable = module_flag(self.source, b"SemanticInterposition")?.unwrap_or(0) != 0;
-        stubs.retain(|&id| {
+        found.retain(|&id| {
             self.source.globals.get(id).is_some_and(|g| {
                 let local = g.linkage.is_local() || self.stays_dso_local(id, g);
                 !attributes.is_no_builtin(g.attributes) && (!interposable || local)
             })
         });
-        Ok(stubs)
+        Ok(found)
+    }
+
+    fn superseding(&self, id: usize) -> Option<Superseding> {
+        let g = self.source.globals.get(id)?;
+        Some(Superseding {
+            name: self.name(id).to_vec(),
+            visibility: if g.linkage.is_local() { Visibility::Hidden } else { g.visibility },
+            unnamed_addr: g.unnamed_addr,
+        })
     }
 
     /// Whether a global that is declared in the slice is dso_local there.

@@ -45,7 +45,7 @@ impl Cutter<'_, '_> {
                         next_global += 1;
                     }
                     module_code::VSTOFFSET => {
-                        if !self.bodies.is_empty() || !self.stubs.is_empty() {
+                        if !self.bodies.is_empty() {
                             out.symbol_table_offset(width);
                         }
                     }
@@ -96,16 +96,11 @@ impl Cutter<'_, '_> {
     fn write_bodies(&self, out: &mut Output) -> Result<()> {
         let module = self.source;
         let width = module.location.block.abbrev_width;
-        let of = |&(id, _, n): &(usize, usize, usize)| (id, Some(n));
-        let mut bodies: Vec<(usize, Option<usize>)> = self.bodies.iter().map(of).collect();
-        bodies.extend(self.stubs.iter().map(|&id| (id, None)));
+        let of = |&(id, _, n): &(usize, usize, usize)| (id, n);
+        let mut bodies: Vec<(usize, usize)> = self.bodies.iter().map(of).collect();
         bodies.sort_unstable();
         for (id, body) in bodies {
             out.at_body(id)?;
-            let Some(body) = body else {
-                write_stub(out, width);
-                continue;
-            };
             let Some(body) = module.bodies.get(body) else { continue };
             let codes = blockaddress::dangling_in_body(module, body, &self.lost())?;
             let patches = debug_info::patches(module, body, self.graph.table)?;
@@ -158,7 +153,7 @@ impl Cutter<'_, '_> {
             GlobalKind::Alias if imported => self.copy_aliasee(id, &mut new)?,
             GlobalKind::Alias | GlobalKind::IFunc => self.declare_indirect(id, &mut new)?,
             GlobalKind::Function if !imported => {
-                new.set(function::IS_PROTO, u64::from(!self.stubs.contains(&id)));
+                new.set(function::IS_PROTO, 1);
                 for position in
                     [function::PROLOGUE_DATA, function::PREFIX_DATA, function::PERSONALITY]
                 {
@@ -198,7 +193,8 @@ impl Cutter<'_, '_> {
             }
         }
         let name = self.name(id);
-        if !imported && (self.request.in_destination)(name) {
+        let supersedes = self.superseding.contains(&id);
+        if !imported && !supersedes && (self.request.in_destination)(name) {
             edit.visibility = Some(Visibility::Default);
             edit.unnamed_addr = Some(UnnamedAddr::Global);
             if new.kind == GlobalKind::Variable {
@@ -287,15 +283,4 @@ impl Cutter<'_, '_> {
     fn bit(&self, id: usize) -> u64 {
         self.source.globals.get(id).map_or(0, |g| g.record_bit)
     }
-}
-
-/// A body of one block that is never reached.
-fn write_stub(out: &mut Output, width: u32) {
-    const ABBREV_WIDTH: u32 = 4;
-    const DECLAREBLOCKS: u32 = 1;
-    const UNREACHABLE: u32 = 15;
-    let open = out.writer.begin_block(width, block_id::FUNCTION, ABBREV_WIDTH);
-    out.writer.record(ABBREV_WIDTH, DECLAREBLOCKS, &[1]);
-    out.writer.record(ABBREV_WIDTH, UNREACHABLE, &[]);
-    out.writer.end_block(open);
 }
