@@ -227,16 +227,20 @@ impl IndexFiles {
 
     /// Writes a file; where paths change, the folder may have to be made first.
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let written = write_atomically(path, bytes);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let changes = !self.prefix.old.is_empty() || !self.prefix.new.is_empty();
-        if let (true, Some(folder)) = (changes, folder)
-            && !folder.is_dir()
-        {
-            fs::create_dir_all(folder).map_err(|e| {
-                Error::io("cannot create the folder", &e).in_file(folder.display().to_string())
-            })?;
+        match folder {
+            // Another thread may make the folder at the same time, so that its being there says
+            // nothing of the fault.
+            Some(folder) if changes && written.is_err() => {
+                fs::create_dir_all(folder).map_err(|e| {
+                    Error::io("cannot create the folder", &e).in_file(folder.display().to_string())
+                })?;
+                write_atomically(path, bytes)
+            }
+            _ => written,
         }
-        write_atomically(path, bytes)
     }
 
     /// The text of the linked-objects file: the object of each module, in the order of the link.

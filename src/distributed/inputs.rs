@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::resolution::SymbolResolution;
 use crate::summary::{
-    HashedNames, IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions, guid_of,
-    read_module_hashing,
+    Excerpt, HashedNames, IndexFlags, IndexPart, ModuleId, ModuleSummaryIndex, ReadOptions,
+    guid_of, read_module_hashing,
 };
 use crate::symbols::irsymtab::flag;
 use crate::symbols::{InputFile, Symbol};
@@ -32,6 +32,12 @@ pub trait Source: Sync {
     /// # Errors
     /// Where they cannot be read.
     fn bytes(&self) -> Result<Self::Bytes>;
+
+    /// What of its bytes summary and symbols are read from, where these can be had for less than
+    /// all of them.
+    fn excerpt(&self) -> Option<Excerpt> {
+        None
+    }
 
     /// What the linker said of the symbols of the file, in the order of [`InputFile::symbols`].
     ///
@@ -98,8 +104,7 @@ pub fn read_with<S: Source>(
         source.was_read(begin);
         read
     };
-    let files: Vec<Result<(Vec<Read>, Vec<u8>)>> =
-        sources.par_iter().with_max_len(1).map(read_file).collect();
+    let files: Vec<Result<FileRead>> = sources.par_iter().with_max_len(1).map(read_file).collect();
     let mut parts = Vec::new();
     let mut modules = Vec::new();
     let mut thin = Vec::with_capacity(sources.len());
@@ -147,14 +152,35 @@ fn in_source<S: Source>(sources: &[S], number: usize, error: Error) -> Error {
     }
 }
 
+/// The modules of a file, and its target triple.
+type FileRead = (Vec<Read>, Vec<u8>);
+
 fn read_file<S: Source>(
     source: &S,
     behaviour: &Behaviour,
     options: &ReadOptions,
-) -> Result<(Vec<Read>, Vec<u8>)> {
+) -> Result<FileRead> {
+    // An error is told by who has read all of the file, and knows the bits' places in it.
+    if let Some(excerpt) = source.excerpt()
+        && let Ok(file) = InputFile::open(&excerpt)
+        && file.uses_stored_table()
+        && let Ok(read) = read_modules(source, &file, behaviour, options)
+        && let [Read { part: Some(part), .. }] = read.0.as_slice()
+        && excerpt.holds(part)
+    {
+        return Ok(read);
+    }
     let bytes = source.bytes()?;
-    let file = InputFile::open(&bytes)?;
-    let resolutions = source.resolve(&file)?;
+    read_modules(source, &InputFile::open(&bytes)?, behaviour, options)
+}
+
+fn read_modules<S: Source>(
+    source: &S,
+    file: &InputFile<'_>,
+    behaviour: &Behaviour,
+    options: &ReadOptions,
+) -> Result<FileRead> {
+    let resolutions = source.resolve(file)?;
     let mut resolutions = resolutions.into_iter();
     let mut modules = Vec::with_capacity(1);
     for (number, module) in file.modules().iter().enumerate() {
@@ -175,7 +201,7 @@ fn read_file<S: Source>(
             let Some(resolution) = resolutions.next() else {
                 return Err(Error::misuse("there are fewer resolutions than symbols"));
             };
-            let used = is_used(&file, symbol, behaviour);
+            let used = is_used(file, symbol, behaviour);
             let mut mention = mention(symbol, name, used, resolution);
             if let Some(stored) = mention.ir.and_then(|ir| hashed.renamed(ir)) {
                 // Modules that only declare it know it by the hash of its name.

@@ -20,10 +20,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let failed =
         |what: &str, error: &std::io::Error| Error::io(what, error).in_file(path.to_string_lossy());
-    let is_link = fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink());
+    let there = fs::symlink_metadata(path).ok();
+    let is_link = there.as_ref().is_some_and(fs::Metadata::is_symlink);
     // The links of /dev and /proc stand for what a process has open, which is not to be replaced.
     let is_open = is_link && (path.starts_with("/dev") || path.starts_with("/proc"));
-    if is_open || fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+    let there = if is_link { fs::metadata(path).ok() } else { there };
+    if is_open || there.is_some_and(|there| !there.is_file() && !there.is_dir()) {
         return fs::write(path, bytes).map_err(|error| failed("cannot write", &error));
     }
     // Another link stays, and what it points to is written.

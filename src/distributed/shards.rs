@@ -184,6 +184,7 @@ impl ShardWriter<'_, '_> {
         let own = own.map(|&summary| Selected { summary, as_declaration: false }).collect();
         let mut modules: Vec<(ModuleId, Vec<Selected>)> = vec![(module, own)];
         let mut imports = self.imports_in_order(module);
+        imports.iter().for_each(|import| shards.index.prefetch(import.summary));
         // The order within a source counts, so the sort must be stable.
         imports.sort_by_key(|import| {
             shards.index.summary(import.summary).map_or(0, |s| shards.rank(s.module()))

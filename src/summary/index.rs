@@ -309,7 +309,7 @@ impl ModuleSummaryIndex {
 
     /// Has the processor load a summary's record, for those who will ask for it soon.
     #[inline]
-    pub(super) fn prefetch(&self, id: SummaryId) {
+    pub fn prefetch(&self, id: SummaryId) {
         prefetch(&self.tables.records, id.index());
     }
 

@@ -225,7 +225,12 @@ pub(super) fn for_each<'i>(
             }
         }
         Selection::Modules(modules) => {
-            for selected in modules.iter().flat_map(|(_, selected)| selected) {
+            // Each is somewhere else in memory.
+            let all = modules.iter().flat_map(|(_, selected)| selected);
+            let (mut records, mut lists) = (all.clone().skip(8), all.clone().skip(4));
+            for selected in all {
+                records.next().inspect(|soon| index.prefetch(soon.summary));
+                lists.next().inspect(|soon| index.prefetch_lists(soon.summary));
                 let Some(summary) = index.summary(selected.summary) else { continue };
                 let as_declaration = selected.as_declaration;
                 f(Item { summary, numbered_only: false, as_declaration });

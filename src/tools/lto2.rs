@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
+use super::memory;
 use super::saved_link::{FileInput, SavedLink, resolution_text};
 use super::shown::Shown;
 use crate::config::{Config, OutputKind, RelocModel, SavedStage};
@@ -79,7 +80,9 @@ impl Job<'_> {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let job = parse(arguments)?;
-    if job.threads != 0 {
+    if job.distributed_indexes {
+        memory::prepare(job.threads);
+    } else if job.threads != 0 {
         // Fails only where a pool exists already, which then serves as well.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build_global();
     }

@@ -13,10 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Word, line};
-use crate::container::{Archive, FileBytes, MemberData};
+use crate::container::{Archive, FileBytes, MemberData, OpenFile};
 use crate::distributed::Source;
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
+use crate::summary::Excerpt;
 use crate::symbols::InputFile;
 
 /// Files and resolutions.
@@ -197,6 +198,12 @@ impl Source for FileInput<'_> {
             Some((archive, offset)) if !path.exists() => read_member(archive, offset),
             _ => FileBytes::open(path),
         }
+    }
+
+    fn excerpt(&self) -> Option<Excerpt> {
+        let path = Path::new(OsStr::from_bytes(self.path));
+        // A pipe must not be opened twice.
+        path.is_file().then(|| Excerpt::read(&OpenFile::open(path).ok()?)).flatten()
     }
 
     fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
