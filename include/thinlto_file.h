@@ -948,8 +948,9 @@ lto_bool_t lto_thinlto_write_to_file_with_options(thin_lto_t index,
  * Writes the file of a module at `input` again, to `output`, which may be the same path, with
  * what `index` says of the module of path `module` as its summary. It stays what it is: bitcode,
  * raw or wrapped, or an object file, of which everything but the section of the bitcode keeps its
- * bytes and its place. `module` may be null where the index has one module. A summary that the
- * file has is replaced; everything else stays bit by bit. `options` may be null. Returns true on
+ * bytes and its place (in Wasm, what stands behind it moves). `module` may be null where the index
+ * has one module. A summary that the file has is replaced; everything else stays bit by bit.
+ * `options` may be null. Returns true on
  * error.
  */
 lto_bool_t lto_thinlto_write_module_index(thin_lto_t index,
