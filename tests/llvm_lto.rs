@@ -224,6 +224,8 @@ fn stages_are_left_by_name() {
             std::fs::remove_file(s.path().join(format!("select-their.{f}"))).unwrap()
         });
     }
+    let both = s.fail(ours, "run @linked.resolution.txt -o x -save-temps -select-save-temps=opt");
+    assert!(both.contains("cannot be specified with"), "{both}");
     // Passes of the user's choosing, and the files of a distributed build beside the objects.
     for (program, output) in [("llvm-lto2-22", "their"), (ours, "our")] {
         link(program, output, "-opt-pipeline=instcombine,simplifycfg -thinlto-emit-indexes");

@@ -237,6 +237,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         // `lto::Config` starts with it; the linker plugin asks its linker.
         config: Config { reloc_model: Some(RelocModel::Pic), ..Config::default() },
     };
+    let (mut selected, mut all) = (false, false);
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
         let (name, value) = match argument {
@@ -287,6 +288,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             }
             b"select-save-temps" => {
                 let stages = parser.value(&name, value)?;
+                selected = true;
                 for stage in stages.split(|&c| c == b',') {
                     match stage {
                         b"combinedindex" => {
@@ -313,7 +315,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.save_index = boolean(&name, value)?;
                 job.save_resolutions = job.save_index;
                 job.save_temps = job.save_index;
-                job.config.save_stages = None;
+                all = job.save_temps;
             }
             b"print-summary-global-ids" => job.shown.global_ids = boolean(&name, value)?,
             b"print-import-failures" => job.shown.failures = boolean(&name, value)?,
@@ -359,6 +361,9 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"lto-keep-symbol-copies" => {}
             _ => flag(&mut job, &name, value, &mut parser)?,
         }
+    }
+    if selected && all {
+        return Err(Error::misuse("-save-temps cannot be specified with -select-save-temps"));
     }
     if job.link.files.is_empty() {
         return Err(Error::misuse(
