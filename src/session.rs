@@ -37,7 +37,9 @@ pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::distributed;
-use crate::engine::{Bytes, Diagnostic, EngineConfig, LazyEngine, Producer};
+use crate::engine::{
+    Bytes, Diagnostic, EngineConfig, LazyEngine, Producer, give_back_freed_memory,
+};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::symbols::InputFile;
@@ -160,6 +162,8 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
                 distributed::save_index(Path::new(prefix), &thin.index, &thin.plan, files)?;
             }
             phase(&mut stats, Phase::Plan);
+            // The workers need it more than this process does, which mostly waits from now on.
+            give_back_freed_memory();
             let rounds = rounds.as_ref().map(|rounds| (rounds, kept.as_ref().map(Kept::cache)));
             compile::compile(config, &engine, cached.as_ref(), rounds, inputs, &plan)?
         }

@@ -149,6 +149,16 @@ impl Bytes {
     }
 }
 
+/// Gives back to the system what this process has freed and `malloc` has kept, where the C library
+/// offers that (glibc).
+pub fn give_back_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time and touches only memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Bytes in a sealed memfd, ready to be sent.
 pub(super) struct Shared {
     file: File,

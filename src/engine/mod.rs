@@ -45,7 +45,7 @@ pub use crate::ir::{CodeModel, Linkage, RelocModel, UnnamedAddr, Visibility};
 pub use identity::identity;
 pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
-pub use memory::{Bytes, NamedBytes};
+pub use memory::{Bytes, NamedBytes, give_back_freed_memory};
 pub use pool::{Engine, Lease};
 pub use producer::Producer;
 pub use serve::worker_main;
