@@ -19,6 +19,10 @@ wrong=0
 # The text of a module but for its name.
 text() { "llvm-dis-$version" "$1" -o - 2> /dev/null | tail -n +2; }
 
+# Its lines in no order, without the numbers that follow from the order: of attributes, metadata, values
+# and types of the same name.
+lines() { text "$1" | sed -E 's/[#!%.][0-9]+//g' | sort; }
+
 # count STAGE THEIRS SUFFIX: every file of THEIRS with the suffix, and ours of the same name.
 count() {
   local same=0 order=0 differ=0 first=
@@ -26,7 +30,7 @@ count() {
     local other=$ours/$(basename "$module")
     if [ -e "$other" ] && cmp -s <(text "$module") <(text "$other"); then
       same=$((same + 1))
-    elif [ -e "$other" ] && cmp -s <(text "$module" | sort) <(text "$other" | sort); then
+    elif [ -e "$other" ] && cmp -s <(lines "$module") <(lines "$other"); then
       order=$((order + 1))
     else
       differ=$((differ + 1))
