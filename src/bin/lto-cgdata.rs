@@ -14,6 +14,7 @@ use LTO::cgdata::{CgdataFile, FinalizeOptions, Merger, NEWEST_VERSION, ObjectDat
 use LTO::cgdata::{extract, indexed, text};
 use LTO::container::{Archive, FileBytes, FileKind, MemberData, identify};
 use LTO::error::{Error, Result};
+use LTO::tools::memory;
 use rayon::prelude::*;
 
 const HELP: &str = "\
@@ -298,20 +299,24 @@ fn show(file: &CgdataFile, with_version: bool) -> String {
 
 /// Merges the codegen data of all inputs in their order.
 fn merge(inputs: &[String]) -> Result<Merger> {
+    memory::prepare(0);
     let mut merger = Merger::new();
     for batch in inputs.chunks(BATCH) {
-        let data: Vec<Result<Vec<ObjectData>>> = batch
+        let data: Vec<Result<(Vec<ObjectData>, FileBytes)>> = batch
             .par_iter()
             .map(|name| {
-                let mut found = Vec::new();
-                collect(&open(name)?, Path::new(name), 0, &mut found)
+                let (bytes, mut found) = (open(name)?, Vec::new());
+                collect(&bytes, Path::new(name), 0, &mut found)
                     .map_err(|e| e.in_file(name.as_str()))?;
-                Ok(found)
+                Ok((found, bytes))
             })
             .collect();
-        let mut all = Vec::new();
+        // Files are let go of when all are read: to unmap one stops the threads that read others.
+        let (mut all, mut files) = (Vec::new(), Vec::new());
         for found in data {
-            all.extend(found?);
+            let (found, file) = found?;
+            all.extend(found);
+            files.push(file);
         }
         merger.add_all(all)?;
     }
