@@ -4,9 +4,11 @@
  *
  * MODE is a word of letters: m objects in memory, which are written to OUT/<i>.o; f objects in files
  * of the folder OUT; s stages of every module into OUT/; c code generation only; b bitcode instead of
- * objects; w everything is in the cache, and no job is run; e an error is expected, of which the
+ * objects; w everything is in the cache, and no job is run; 2 code generation in two rounds, of which each has
+ * its jobs; e an error is expected, of which the
  * message is printed. CACHE is a folder or "-". PRESERVE
- * is a list of symbols with commas. What is printed: the names of files, without folders. */
+ * is a list of symbols with commas. What is printed: the names of files, without folders. The
+ * environment's DEBUG_OPTIONS are LLVM's options, as ld64 has them from -mllvm. */
 
 #include "check.h"
 
@@ -31,7 +33,12 @@ int main(int argc, char **argv) {
   char path[4096];
 
   CHECK(CALL(lto_api_version)() >= 21);
-  CALL(thinlto_debug_options)(NULL, 0);
+  const char *options[16];
+  int num_options = 0;
+  if (getenv("DEBUG_OPTIONS"))
+    for (char *option = strtok(strdup(getenv("DEBUG_OPTIONS")), " "); option && num_options < 16; option = strtok(NULL, " "))
+      options[num_options++] = option;
+  CALL(thinlto_debug_options)(num_options ? options : NULL, num_options);
   thinlto_code_gen_t cg = CALL(thinlto_create_codegen)();
   CHECK(cg != NULL);
   if (strcmp(cache, "-")) {
@@ -97,7 +104,7 @@ int main(int argc, char **argv) {
     if (strchr(mode, 'w'))
       CHECK(told == 0);
     else if (!strcmp(cache, "-"))
-      CHECK(told > 0 && last_done == last_total && last_total == (unsigned)modules);
+      CHECK(told > 0 && last_done == last_total && last_total == (unsigned)modules * (strchr(mode, '2') ? 2 : 1));
     CHECK(CALL(thinlto_module_get_object)(cg, 1000).Buffer == NULL);
     CHECK_MESSAGE("1000");
     CHECK(CALL(thinlto_module_get_object_file)(cg, 1000) == NULL);

@@ -11,6 +11,7 @@
 # exits 1 where one differs. A folder whose name ends in -19 is linked with LLVM 19. What LLVM made is
 # kept in LTO_PARITY_KEEP, if that names a folder, and not made again.
 set -u
+. "$(dirname "$0")/bitcode-files.sh"
 bin=$(cd "${1:?folder of our programs}" && pwd)
 corpus=$(cd "${2:-build/inputs/clang-22/thin}" && pwd)
 jobs=${JOBS:-$(nproc)}
@@ -24,10 +25,7 @@ for folder in "$corpus"/*/; do
   version=22
   case $name in *-19) version=19 ;; esac
   cd "$folder" || exit 1
-  # Native objects among them are the linker's business.
-  mapfile -t files < <(find . -name '*.o' | sed 's|^\./||' | sort | while read -r file; do
-    case $(head -c 4 "$file" | od -An -tx1 | tr -d ' ') in 4243c0de | dec0170b) echo "$file" ;; esac
-  done)
+  mapfile -t files < <(bitcode_files)
   [ ${#files[@]} -gt 0 ] || continue
   theirs=$keep/$name ours=$work/$name
   mkdir -p "$theirs" "$ours"

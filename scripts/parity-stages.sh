@@ -9,6 +9,7 @@
 # each folder and stage, how many modules llvm-dis shows as the same text, how many as the same lines in
 # another order, and how many differ, and exits 1 where one differs.
 set -u
+. "$(dirname "$0")/bitcode-files.sh"
 bin=$(cd "${1:?folder of our programs}" && pwd)
 corpus=$(cd "${2:-build/inputs/clang-22/thin}" && pwd)
 jobs=${JOBS:-$(nproc)}
@@ -47,9 +48,7 @@ for folder in "$corpus"/*/; do
   version=22
   case $name in *-19) version=19 ;; esac
   cd "$folder" || exit 1
-  mapfile -t files < <(find . -name '*.o' | sed 's|^\./||' | sort | while read -r file; do
-    case $(head -c 4 "$file" | od -An -tx1 | tr -d ' ') in 4243c0de | dec0170b) echo "$file" ;; esac
-  done)
+  mapfile -t files < <(bitcode_files)
   [ ${#files[@]} -gt 0 ] || continue
   theirs=$work/theirs ours=$work/ours
   rm -rf "$theirs" "$ours"

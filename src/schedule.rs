@@ -69,6 +69,29 @@ impl Progress for Silent {
     fn update(&self, _: &Status<'_>) {}
 }
 
+/// One of several runs that are one to whoever is told: numbers go on where the run before ended.
+#[derive(Clone, Copy)]
+pub struct Part<'p> {
+    /// Who is told.
+    pub progress: &'p dyn Progress,
+    /// How many jobs the runs before had.
+    pub before: usize,
+    /// How many the runs to come have.
+    pub to_come: usize,
+}
+
+impl Progress for Part<'_> {
+    fn interval(&self) -> Option<Duration> {
+        self.progress.interval()
+    }
+
+    fn update(&self, status: &Status<'_>) {
+        let total = self.before + status.total + self.to_come;
+        let done = self.before + status.done;
+        self.progress.update(&Status { done, total, ..status.clone() });
+    }
+}
+
 /// How jobs are run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Schedule {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use rayon::prelude::*;
-use support::{Scratch, checked, folder_in, llvm, sources};
+use support::{Scratch, checked, folder_in, library, llvm, sources};
 
 const OURS: &str = env!("CARGO_BIN_EXE_llvm-lto2");
 const ROUNDS: &str = "-codegen-data-thinlto-two-rounds";
@@ -120,6 +120,33 @@ fn liblto_has_them_too() {
     let second = objects("llvm-lto-22", "-codegen-data-use-path=merged.cgdata");
     assert!(objects(ours, ROUNDS) == second && second != first);
     assert_eq!((outlined(&s, "one.o.thinlto.o"), outlined(&s, "two.o.thinlto.o")), (1, 2));
+}
+
+/// By the C ABI, in the order of ld64's calls: objects are those of `llvm-lto`'s two rounds.
+#[test]
+fn ld64s_calls_give_them() {
+    let s = Scratch::new("rounds-ld64");
+    three_modules(&s);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cc = s.command("cc", "-Wall -Werror -o ld64");
+    cc.arg("-I").arg(root.join("include")).arg(root.join("capi-tests/thinlto.c")).arg("-ldl");
+    checked(cc);
+    fs::create_dir(s.path().join("out")).unwrap();
+    let objects = |mode: &str, options: &str| {
+        let mut ld64 = s.command("./ld64", "");
+        ld64.arg(library()).args([mode, "out", "-", "_a,_b,_c", "one.o", "two.o"]);
+        ld64.env("LTO_LLVM", llvm(22)).env("DEBUG_OPTIONS", options);
+        checked(ld64);
+        ["out/0.o", "out/1.o"].map(|file| outlined(&s, file))
+    };
+    assert_eq!(objects("m", ""), [0, 1]);
+    assert_eq!(objects("m2", ROUNDS), [1, 2]);
+    let args = "-thinlto-action=run one.o two.o -exported-symbol=_a -exported-symbol=_b \
+                -exported-symbol=_c";
+    let mut command = s.command(env!("CARGO_BIN_EXE_llvm-lto"), &format!("{args} {ROUNDS}"));
+    command.env("LTO_LLVM", llvm(22));
+    checked(command);
+    assert!(s.read("out/1.o") == s.read("two.o.thinlto.o"));
 }
 
 #[test]

@@ -219,7 +219,8 @@ typedef struct LLVMOpaqueLTOInput *lto_input_t;
 typedef struct LLVMOpaqueThinLTOCodeGenerator *thinlto_code_gen_t;
 
 /**
- * Is told how far a link is: how many modules are done, of how many; the identifier of the one that
+ * Is told how far a link is: how many modules are done, of how many (each counts twice where code is
+ * generated in two rounds); the identifier of the one that
  * has been running longest, or null where none runs; and the user's context. It must not throw, and
  * must not use the code generator.
  */

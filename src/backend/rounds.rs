@@ -28,7 +28,7 @@ use crate::cgdata::{FinalizeOptions, Merger, ObjectData, extract};
 use crate::config::OutputKind;
 use crate::engine::{Bytes, LazyEngine, NamedBytes};
 use crate::error::{Error, Result};
-use crate::schedule::{self, Done, Progress, Schedule};
+use crate::schedule::{self, Done, Part, Progress, Schedule};
 
 /// The first LLVM whose code generation knows codegen data.
 const FIRST_LLVM: u32 = 20;
@@ -258,14 +258,15 @@ impl<'c> TwoRounds<'c> {
         first: impl Fn(usize) -> Result<First> + Sync,
         second: impl Fn(usize, First, &Second<'_>) -> Result<Rounded> + Sync,
     ) -> Result<(Vec<Made>, Vec<RoundSizes>)> {
-        let mut firsts = schedule.run(jobs, progress, |number| {
+        let round = |before, to_come| Part { progress, before, to_come };
+        let mut firsts = schedule.run(jobs, &round(0, jobs.len()), |number| {
             let result = first(number)?;
             let peak_memory = result.made.peak_memory;
             Ok(Done { result, peak_memory })
         })?;
         let data = self.second(&mut firsts)?;
         let firsts: Vec<Mutex<First>> = firsts.into_iter().map(Mutex::new).collect();
-        let rounded = schedule.run(jobs, progress, |number| {
+        let rounded = schedule.run(jobs, &round(jobs.len(), 0), |number| {
             let first = firsts.get(number).map(|first| std::mem::take(&mut *first.lock()));
             let result = second(number, first.unwrap_or_default(), &data)?;
             let peak_memory = result.0.peak_memory;

@@ -4,7 +4,7 @@
 //! last reason and the largest threshold, in the order of LLVM's hash table. The selection is made
 //! once more with an observer. Source: the end of `ModuleImportsManager::computeImportForModule`.
 
-use super::imports::{FailureReason, Importer, Observer, Scratch};
+use super::imports::{FailureReason, Importer, Observer};
 use super::order::DenseTable;
 use super::plan::LinkPlan;
 use crate::summary::{Hotness, ModuleId, ModuleSummaryIndex, SummaryId, SummaryKind, ValueId};
@@ -34,18 +34,7 @@ pub fn import_failures(
     module: ModuleId,
 ) -> Vec<ImportFailure> {
     let mut met = Met { index, module, order: DenseTable::default(), callees: Vec::new() };
-    if plan.options.import {
-        let importer = Importer::new(
-            index,
-            &plan.facts,
-            &plan.indirect,
-            &plan.liveness,
-            &plan.attributes,
-            &plan.options,
-        );
-        let mut scratch = Scratch::new(index);
-        importer.select(&plan.order, module, &mut scratch, &mut None, &mut met);
-    }
+    plan.observe_imports(index, module, &mut met);
     let callees = &met.callees;
     met.order.iter().filter_map(|at| callees.get(at as usize)?.clone()).collect()
 }

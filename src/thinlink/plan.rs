@@ -10,7 +10,7 @@ use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{
     Attributes, EntryCounts, Exports, Facts, Importer, Imports, IndirectCalls, Linkages, Liveness,
-    ModuleSymbols,
+    ModuleSymbols, Observer, Scratch,
 };
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -116,6 +116,28 @@ impl LinkPlan {
             LegacyPhases::All => plan.finish(index, Steps::ResolveFirst),
         }
         Ok(plan)
+    }
+
+    /// Selects the imports of a module once more, and tells of every step. Nothing where the link
+    /// imports nothing.
+    pub fn observe_imports(
+        &self,
+        index: &ModuleSummaryIndex,
+        module: ModuleId,
+        observer: &mut impl Observer,
+    ) {
+        if !self.options.import {
+            return;
+        }
+        let importer = Importer::new(
+            index,
+            &self.facts,
+            &self.indirect,
+            &self.liveness,
+            &self.attributes,
+            &self.options,
+        );
+        importer.select(&self.order, module, &mut Scratch::new(index), &mut None, observer);
     }
 
     fn up_to_imports(

@@ -5,7 +5,7 @@
 //! The selection is made once more with an observer, so that a link that nobody asks about pays
 //! nothing.
 
-use super::imports::{FailureReason, Importer, Observer, Scratch};
+use super::imports::{FailureReason, Importer, Observer};
 use super::plan::LinkPlan;
 use crate::summary::{Hotness, ModuleId, ModuleSummaryIndex, SummaryId, ValueId};
 
@@ -39,18 +39,7 @@ impl Explanation {
     /// What was considered for a module, given the plan of the link.
     pub fn of(index: &ModuleSummaryIndex, plan: &LinkPlan, module: ModuleId) -> Self {
         let mut explanation = Explanation { module: Some(module), ..Self::default() };
-        if plan.options.import {
-            let importer = Importer::new(
-                index,
-                &plan.facts,
-                &plan.indirect,
-                &plan.liveness,
-                &plan.attributes,
-                &plan.options,
-            );
-            let mut scratch = Scratch::new(index);
-            importer.select(&plan.order, module, &mut scratch, &mut None, &mut explanation);
-        }
+        plan.observe_imports(index, module, &mut explanation);
         explanation
     }
 
