@@ -13,6 +13,7 @@
 //! | `LLVMGetVersion` | 16 and later | the version in the file's name |
 //! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
 //! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
+//! | `Linker::linkInModule` (C++, exported by all that were tried) | 14 and later | `LLVMLinkModules2`, slower |
 //!
 //! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
 
@@ -230,6 +231,11 @@ functions! {
         LLVMGetVersion: fn(*mut c_uint, *mut c_uint, *mut c_uint);
         LLVMSetTargetMachineMachineOutliner: fn(*mut TargetMachine, c_int);
         _ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv: fn(*mut Context);
+        // Linker.h, MemAlloc.h: see `composite`
+        _ZN4llvm6LinkerC1ERNS_6ModuleE: fn(*mut c_void, *mut Module);
+        _ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE:
+            fn(*mut c_void, *mut *mut Module, c_uint, *mut c_void) -> bool;
+        _ZN4llvm17deallocate_bufferEPvmm: fn(*mut c_void, usize, usize);
     }
 }
 

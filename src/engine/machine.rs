@@ -17,6 +17,7 @@
 
 use super::api::{self, Api};
 use super::clopt;
+use super::composite::Composite;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::protocol::{Answer, Request};
@@ -42,11 +43,19 @@ pub(super) struct Machine {
 struct State {
     context: *mut api::Context,
     module: *mut api::Module,
+    /// What links other modules into it, from the first on.
+    linker: Option<Composite>,
     target: Option<TargetConfig>,
     /// The identifier of a module into which nothing was linked yet.
     empty: Option<String>,
     /// Code generation has consumed the module.
     spent: bool,
+}
+
+impl State {
+    fn new(context: *mut api::Context, module: *mut api::Module) -> State {
+        State { context, module, linker: None, target: None, empty: None, spent: false }
+    }
 }
 
 impl Machine {
@@ -148,6 +157,7 @@ impl Machine {
                 (self.api.f.LLVMDisposeModule)(state.module);
                 (self.api.f.LLVMContextDispose)(state.context);
             }
+            drop(state.linker);
         }
     }
 
@@ -160,8 +170,7 @@ impl Machine {
         let module =
             unsafe { (self.api.f.LLVMModuleCreateWithNameInContext)(name.as_ptr(), context) };
         let identifier = identifier.to_string();
-        self.state =
-            Some(State { context, module, target: None, empty: Some(identifier), spent: false });
+        self.state = Some(State { empty: Some(identifier), ..State::new(context, module) });
         Ok(())
     }
 
@@ -171,8 +180,7 @@ impl Machine {
         let context = self.new_context();
         match self.parse(context, identifier, bitcode) {
             Ok(module) => {
-                self.state =
-                    Some(State { context, module, target: None, empty: None, spent: false });
+                self.state = Some(State::new(context, module));
                 Ok(())
             }
             Err(error) => {
@@ -200,12 +208,22 @@ impl Machine {
                 return Err(error);
             }
         };
-        if let Some(state) = &mut self.state {
+        let linker = self.state.as_mut().and_then(|state| {
             state.empty = None;
-        }
+            if state.linker.is_none() {
+                // SAFETY: a live module; where this gives a linker once, it is always used.
+                state.linker = unsafe { Composite::new(&self.api, module) };
+            }
+            state.linker.as_mut()
+        });
         // SAFETY: two modules of one context; the source is consumed in any case.
-        let failed = unsafe { (self.api.f.LLVMLinkModules2)(module, source) };
-        self.sink.check(failed != 0, "linking failed")
+        let failed = unsafe {
+            match linker {
+                Some(linker) => linker.link(source),
+                None => (self.api.f.LLVMLinkModules2)(module, source) != 0,
+            }
+        };
+        self.sink.check(failed, "linking failed")
     }
 
     /// LLVM 14 reads opaque pointers only if told to before; from then on every module of this

@@ -23,6 +23,7 @@
 
 mod api;
 mod clopt;
+mod composite;
 mod diagnostics;
 mod edit;
 mod identity;
