@@ -78,13 +78,15 @@ impl LinkPlan {
             let what = format!("LLVM {llvm} has no -thinlto-synthesize-entry-counts");
             return Err(Error::misuse(what));
         }
-        let facts = Facts::from_resolutions(index, modules, options)?;
-        if facts.partially_split {
-            check_partially_split(index)?;
-        }
-        check_type_tests(index)?;
         let thin = modules.iter().filter(|m| !m.regular && m.module.is_some()).count();
-        let mut plan = Self::up_to_imports(index, facts, thin, options)?;
+        let mut plan = Self::up_to_imports(index, thin, options, || {
+            let facts = Facts::from_resolutions(index, modules, options)?;
+            if facts.partially_split {
+                check_partially_split(index)?;
+            }
+            check_type_tests(index)?;
+            Ok(facts)
+        })?;
         if options.thinlto_synthesize_entry_counts {
             plan.entry_counts = EntryCounts::synthesize(index, &plan.indirect);
             plan.index_flags.insert(IndexFlags::HAS_SYNTHETIC_ENTRY_COUNTS);
@@ -108,8 +110,9 @@ impl LinkPlan {
             let what = "-thinlto-synthesize-entry-counts is served for distributed builds only";
             return Err(Error::unsupported(what));
         }
-        let facts = Facts::from_preserved(index, preserved);
-        let mut plan = Self::up_to_imports(index, facts, index.modules().len(), options)?;
+        let mut plan = Self::up_to_imports(index, index.modules().len(), options, || {
+            Ok(Facts::from_preserved(index, preserved))
+        })?;
         match phases {
             LegacyPhases::Imports => {}
             LegacyPhases::Resolve => plan.finish(index, Steps::ResolveOnly),
@@ -142,18 +145,24 @@ impl LinkPlan {
 
     fn up_to_imports(
         index: &ModuleSummaryIndex,
-        facts: Facts,
         thin_modules: usize,
         options: &ThinLinkOptions,
+        facts: impl FnOnce() -> Result<Facts> + Send,
     ) -> Result<Self> {
-        let indirect = IndirectCalls::find(index, &facts, options);
-        let liveness = Liveness::compute(index, &facts, &indirect, options)?;
-        let attributes = if options.import {
-            Attributes::propagate(index, &facts, &liveness, options)
-        } else {
-            Attributes::none(options)
+        let what_is_known = || {
+            let facts = facts()?;
+            let indirect = IndirectCalls::find(index, &facts, options);
+            let liveness = Liveness::compute(index, &facts, &indirect, options)?;
+            let attributes = if options.import {
+                Attributes::propagate(index, &facts, &liveness, options)
+            } else {
+                Attributes::none(options)
+            };
+            Ok((facts, indirect, liveness, attributes))
         };
-        let order = ModuleOrder::new(index, thin_modules);
+        // Much of what is known is found out by one thread; the order depends on none of it.
+        let (known, order) = rayon::join(what_is_known, || ModuleOrder::new(index, thin_modules));
+        let (facts, indirect, liveness, attributes) = known?;
         let imports = if options.import {
             Importer::new(index, &facts, &indirect, &liveness, &attributes, options)
                 .select_all(&order)

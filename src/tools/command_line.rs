@@ -44,20 +44,58 @@ impl Arguments {
     }
 
     /// All words, those of response files in their place.
-    pub fn words(&self) -> impl Iterator<Item = Word<'_>> {
-        self.given.iter().zip(&self.files).flat_map(|(argument, file)| {
-            let (own, text): (_, &[u8]) = match file {
-                Some(file) => (None, file),
-                None => (Some(Cow::Borrowed(argument.as_slice())), &[]),
-            };
-            own.into_iter().chain(Words { text })
-        })
+    pub fn words(&self) -> AllWords<'_> {
+        AllWords { left: self.given.iter().zip(&self.files), file: Words { text: &[] } }
+    }
+}
+
+/// The words of a command line.
+pub struct AllWords<'a> {
+    left: std::iter::Zip<std::slice::Iter<'a, Vec<u8>>, std::slice::Iter<'a, Option<FileBytes>>>,
+    /// What is left of the response file that was begun with.
+    file: Words<'a>,
+}
+
+impl<'a> Iterator for AllWords<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        loop {
+            if let Some(word) = self.file.next() {
+                return Some(word);
+            }
+            match self.left.next()? {
+                (_, Some(file)) => self.file = Words { text: file },
+                (argument, None) => return Some(Cow::Borrowed(argument)),
+            }
+        }
     }
 }
 
 /// The words of a response file.
 struct Words<'a> {
     text: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    /// Takes the lines that follow and begin with `prefix`, if each of them is a word as it stands.
+    /// Each has its line feed before it.
+    fn lines_like(&mut self, prefix: &[u8]) -> &'a [u8] {
+        let fits = |&at: &usize| self.text.get(at + 1..).is_some_and(|s| s.starts_with(prefix));
+        let mut feeds = memchr::memchr_iter(b'\n', self.text);
+        if !feeds.next().is_some_and(|at| at == 0 && fits(&at)) {
+            return &[];
+        }
+        let end = feeds.find(|at| !fits(at)).unwrap_or(self.text.len());
+        let (lines, rest) = self.text.split_at(end);
+        if memchr::memchr3(b'\'', b'"', b'\\', lines).is_some()
+            || memchr::memchr3(b' ', b'\t', b'\r', lines).is_some()
+        {
+            return &[];
+        }
+        self.text = rest;
+        lines
+    }
 }
 
 impl<'a> Iterator for Words<'a> {
@@ -134,15 +172,21 @@ impl<'a> Argument<'a> {
 }
 
 /// The words after an option that stands apart from its value.
-pub struct Parser<'a, I: Iterator<Item = Word<'a>>> {
-    words: I,
+pub struct Parser<'a> {
+    words: AllWords<'a>,
     literal: bool,
 }
 
-impl<'a, I: Iterator<Item = Word<'a>>> Parser<'a, I> {
+impl<'a> Parser<'a> {
     /// Over these words.
-    pub fn new(words: I) -> Self {
+    pub fn new(words: AllWords<'a>) -> Self {
         Parser { words, literal: false }
+    }
+
+    /// Of a response file, the lines behind the last word that begin with `prefix`, each with its
+    /// line feed before it; nothing where one of them is not a word as it stands.
+    pub fn lines_like(&mut self, prefix: &[u8]) -> &'a [u8] {
+        if self.literal { &[] } else { self.words.file.lines_like(prefix) }
     }
 
     /// The next argument; behind `--` all are positional.
@@ -211,6 +255,25 @@ mod tests {
         assert_eq!(words(" a  b\n-r=x,y,pl\n"), ["a", "b", "-r=x,y,pl"]);
         assert_eq!(words(r#"'a b' "c \" d" e\ f g"h"i"#), ["a b", "c \" d", "e f", "ghi"]);
         assert_eq!(words(""), [""; 0]);
+    }
+
+    #[test]
+    fn lines_that_are_alike_are_taken_at_once() {
+        let lines = |text: &'static str, before: usize| {
+            let mut words = Words { text: text.as_bytes() };
+            words.by_ref().take(before).for_each(drop);
+            let lines = words.lines_like(b"-r=a,");
+            (String::from_utf8_lossy(lines).into_owned(), words.count())
+        };
+        let text = "a\n-r=a,f,p\n-r=a,g,\n-r=a,h,x\nb\n-r=b,f,\n";
+        assert_eq!(lines(text, 2), ("\n-r=a,g,\n-r=a,h,x".into(), 2));
+        assert_eq!(lines(text, 1), ("\n-r=a,f,p\n-r=a,g,\n-r=a,h,x".into(), 2));
+        assert_eq!(lines(text, 5), (String::new(), 1));
+        assert_eq!(lines("-r=a,f,p\n-r=a,g,", 1), ("\n-r=a,g,".into(), 0));
+        // These must be taken word by word.
+        assert_eq!(lines("-r=a,f,p\n-r=a,g, -r=a,h,\n", 1), (String::new(), 2));
+        assert_eq!(lines("-r=a,f,p\n-r=a,'g',p\n", 1), (String::new(), 1));
+        assert_eq!(lines("-r=a,f,p -r=a,g,p\n-r=a,h,\n", 1), (String::new(), 2));
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             Argument::Option(name, value) => (name, value),
         };
         match &*name {
-            b"r" => job.link.add_resolution(parser.value(&name, value)?)?,
+            b"r" => job.link.add_resolution(&name, value, &mut parser)?,
             b"dot" => job.dot = boolean(&name, value)?,
             b"llvm-version" => {
                 let value = parser.value(&name, value)?;

@@ -113,7 +113,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if let (true, Some(output)) = (job.save_resolutions, &job.output) {
         let path = [output, &b".resolution.txt"[..]].concat();
-        write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs))?;
+        write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs)?)?;
     }
     index_files(&job, &read, &shards, format)?;
     if let Some(file) = &job.stats_file {
@@ -158,7 +158,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
     let output = OsStr::from_bytes(output).to_string_lossy().into_owned();
     if job.save_resolutions {
         let path = format!("{output}.resolution.txt");
-        write_atomically(Path::new(&path), &resolution_text(inputs))?;
+        write_atomically(Path::new(&path), &resolution_text(inputs)?)?;
     }
     let bytes =
         inputs.iter().map(|input| named(input, input.bytes())).collect::<Result<Vec<_>>>()?;
@@ -248,7 +248,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             Argument::Option(name, value) => (name, value),
         };
         match &*name {
-            b"r" => job.link.add_resolution(parser.value(&name, value)?)?,
+            b"r" => job.link.add_resolution(&name, value, &mut parser)?,
             b"o" => job.output = Some(parser.value(&name, value)?),
             b"thinlto-distributed-indexes" => job.distributed_indexes = boolean(&name, value)?,
             b"thinlto-emit-indexes" => job.emit_indexes = boolean(&name, value)?,
@@ -382,7 +382,7 @@ fn flag<'a>(
     job: &mut Job<'a>,
     name: &[u8],
     value: Option<Word<'a>>,
-    parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+    parser: &mut Parser<'a>,
 ) -> Result<()> {
     let text = String::from_utf8_lossy(name).into_owned();
     let wants_value = distributed::wants_value(&text) || Config::flag_wants_value(&text);
@@ -406,7 +406,7 @@ pub(super) fn other_option<'a>(
     options: &mut ThinLinkOptions,
     name: &[u8],
     value: Option<Word<'a>>,
-    parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+    parser: &mut Parser<'a>,
 ) -> Result<()> {
     let text = String::from_utf8_lossy(name).into_owned();
     let value = match value {

@@ -38,7 +38,7 @@ impl RegularOptions {
         &mut self,
         name: &[u8],
         value: Option<Word<'a>>,
-        parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+        parser: &mut Parser<'a>,
     ) -> Result<Option<Option<Word<'a>>>> {
         match name {
             b"dso-symbol" => {

@@ -33,7 +33,7 @@ impl CodeOptions {
         &mut self,
         name: &[u8],
         value: Option<Word<'a>>,
-        parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+        parser: &mut Parser<'a>,
     ) -> Result<()> {
         let mut file = |value| parser.value(name, value).map(|value| path(&value).to_path_buf());
         match name {
@@ -121,7 +121,7 @@ fn wants_value(name: &str) -> bool {
 fn number<'a, N: std::str::FromStr>(
     name: &[u8],
     value: Option<Word<'a>>,
-    parser: &mut Parser<'a, impl Iterator<Item = Word<'a>>>,
+    parser: &mut Parser<'a>,
 ) -> Result<N> {
     let value = parser.value(name, value)?;
     let text = String::from_utf8_lossy(&value);

@@ -12,5 +12,6 @@ mod lto_regular;
 mod lto_stages;
 mod lto_thin;
 pub mod memory;
+mod resolutions;
 mod saved_link;
 mod shown;

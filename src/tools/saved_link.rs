@@ -12,7 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::command_line::{Word, line};
+use super::command_line::{Parser, Word, line};
+use super::resolutions::{Resolutions, Said, Sayings};
 use crate::container::{Archive, FileBytes, MemberData, OpenFile};
 use crate::distributed::Source;
 use crate::error::{Error, Result};
@@ -28,88 +29,29 @@ pub struct SavedLink<'a> {
     resolutions: Resolutions<'a>,
 }
 
-/// A resolution on the command line. Links have millions of them.
-struct Said<'a> {
-    symbol: Cow<'a, [u8]>,
-    resolution: SymbolResolution,
-}
-
-/// What was said of each file's symbols.
-#[derive(Default)]
-struct Resolutions<'a> {
-    by_file: HashMap<Vec<u8>, usize>,
-    said: Vec<(Word<'a>, Vec<Said<'a>>)>,
-}
-
-impl<'a> Resolutions<'a> {
-    /// The list of a file. Saved resolutions stand file by file, so that the last one is tried
-    /// before the table.
-    fn of(&mut self, file: Word<'a>) -> &mut Vec<Said<'a>> {
-        let last = self.said.len().wrapping_sub(1);
-        let at = match self.said.last() {
-            Some((name, _)) if *name == file => last,
-            _ => match self.by_file.get(&*file) {
-                Some(&at) => at,
-                None => {
-                    self.by_file.insert(file.to_vec(), self.said.len());
-                    if let Some((_, said)) = self.said.last_mut() {
-                        said.shrink_to_fit();
-                    }
-                    self.said.push((file, Vec::new()));
-                    self.said.len() - 1
-                }
-            },
-        };
-        &mut self.said[at].1
-    }
-
-    fn get(&self, file: &[u8]) -> &[Said<'a>] {
-        self.by_file.get(file).map_or(&[], |&at| &self.said[at].1)
-    }
-}
-
 impl<'a> SavedLink<'a> {
-    /// `-r FILE,SYMBOL,RESOLUTION`; neither file nor symbol may hold a comma.
-    pub fn add_resolution(&mut self, text: Word<'a>) -> Result<()> {
-        let bad = |text: &[u8]| {
-            Error::misuse(format!("invalid resolution: {}", String::from_utf8_lossy(text)))
-        };
-        let first = memchr::memchr(b',', &text).ok_or_else(|| bad(&text))?;
-        let rest = &text[first + 1..];
-        if rest.is_empty() {
-            return Err(bad(&text));
-        }
-        let second = memchr::memchr(b',', rest);
-        let symbol = first + 1..first + 1 + second.unwrap_or(rest.len());
-        let mut resolution = SymbolResolution::default();
-        for &c in second.and_then(|at| rest.get(at + 1..)).unwrap_or(&[]) {
-            match c {
-                b'p' => resolution.prevailing = true,
-                b'l' => resolution.final_definition_in_linkage_unit = true,
-                b'x' => resolution.visible_to_regular_obj = true,
-                b'r' => resolution.linker_redefined = true,
-                other => {
-                    return Err(Error::misuse(format!(
-                        "invalid character {} in resolution: {}",
-                        char::from(other),
-                        String::from_utf8_lossy(&text)
-                    )));
-                }
-            }
-        }
-        let (file, symbol) = match &text {
-            Cow::Borrowed(text) => (Cow::Borrowed(&text[..first]), Cow::Borrowed(&text[symbol])),
-            Cow::Owned(text) => {
-                (Cow::Owned(text[..first].to_vec()), Cow::Owned(text[symbol].to_vec()))
-            }
-        };
-        self.resolutions.of(file).push(Said { symbol, resolution });
+    /// `-r FILE,SYMBOL,RESOLUTION`; neither file nor symbol may hold a comma. The lines behind it in
+    /// a response file, as far as they are about the same file, are taken along, and taken apart by
+    /// who reads that file.
+    ///
+    /// # Errors
+    /// Misuse, for text of another form.
+    pub fn add_resolution(
+        &mut self,
+        name: &[u8],
+        value: Option<Word<'a>>,
+        parser: &mut Parser<'a>,
+    ) -> Result<()> {
+        let text = parser.value(name, value)?;
+        let (file, said) = Said::parse(text)?;
+        let lines = parser.lines_like(&[b"-r=", &*file, b","].concat());
+        self.resolutions.add(file, said, lines);
         Ok(())
     }
 
     /// Whether anything was said of any symbol.
     pub fn has_resolutions(&self) -> bool {
-        !self.resolutions.said.is_empty()
+        !self.resolutions.is_empty()
     }
 
     /// Says of every symbol what a linker would that makes a shared library of the files alone:
@@ -121,7 +63,7 @@ impl<'a> SavedLink<'a> {
         let mut defined: HashSet<Box<[u8]>> = HashSet::new();
         for path in &self.files {
             let blame = |e: Error| e.in_file(String::from_utf8_lossy(path));
-            let bytes = FileInput { path, said: &[] }.bytes().map_err(blame)?;
+            let bytes = FileInput { path, said: Sayings::default() }.bytes().map_err(blame)?;
             let file = InputFile::open(&bytes).map_err(blame)?;
             let said = file
                 .symbols()
@@ -134,7 +76,7 @@ impl<'a> SavedLink<'a> {
                     },
                 })
                 .collect::<Vec<_>>();
-            *self.resolutions.of(path.clone()) = said;
+            self.resolutions.set(path.clone(), said);
         }
         Ok(())
     }
@@ -145,23 +87,25 @@ impl<'a> SavedLink<'a> {
     /// Misuse, where something was said of a file that is not in the link.
     pub fn inputs(&self) -> Result<Vec<FileInput<'_>>> {
         let known: HashSet<&[u8]> = self.files.iter().map(|file| &**file).collect();
-        let said = &self.resolutions.said;
-        let strays = said.iter().filter(|(file, _)| !known.contains(&**file));
-        if let Some((file, said)) = strays.min_by_key(|f| &f.0) {
-            let symbol = said.first().map_or(&b""[..], |said| &said.symbol);
-            return Err(unused(file, symbol));
+        let strays = self.resolutions.files().filter(|(file, _)| !known.contains(file));
+        if let Some((file, said)) = strays.min_by_key(|f| f.0) {
+            return Err(unused(file, &said.first_symbol()));
         }
         let inputs = self.files.iter();
-        Ok(inputs.map(|path| FileInput { path, said: self.resolutions.get(path) }).collect())
+        Ok(inputs.map(|path| FileInput { path, said: self.resolutions.of(path) }).collect())
     }
 }
 
 /// The resolutions as LLVM saves them, and as `run` takes them again.
-pub fn resolution_text(inputs: &[FileInput<'_>]) -> Vec<u8> {
+///
+/// # Errors
+/// Misuse, for text that says no resolution.
+pub fn resolution_text(inputs: &[FileInput<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for input in inputs {
         line(&mut text, &[input.path]);
-        for said in input.said {
+        for said in input.said.clone() {
+            let said = said?;
             let r = said.resolution;
             let letters: Vec<u8> = [
                 (r.prevailing, b'p'),
@@ -176,13 +120,13 @@ pub fn resolution_text(inputs: &[FileInput<'_>]) -> Vec<u8> {
             line(&mut text, &[b"-r=", input.path, b",", &said.symbol, b",", &letters]);
         }
     }
-    text
+    Ok(text)
 }
 
 /// A file of the command line and what was said of its symbols.
 pub struct FileInput<'a> {
     path: &'a [u8],
-    said: &'a [Said<'a>],
+    said: Sayings<'a>,
 }
 
 impl Source for FileInput<'_> {
@@ -209,17 +153,24 @@ impl Source for FileInput<'_> {
     fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
         // Saved resolutions stand in the order of the symbols, so that most often no look-up is
         // needed. A symbol that stands several times takes its resolutions in their order.
-        let in_order: Vec<SymbolResolution> = file
-            .symbols()
-            .zip(self.said)
-            .take_while(|(symbol, said)| symbol.name == &*said.symbol)
-            .map(|(_, said)| said.resolution)
-            .collect();
-        if in_order.len() == self.said.len() && in_order.len() == file.symbols().count() {
-            return Ok(in_order);
+        let mut said = self.said.clone();
+        let mut resolutions = Vec::new();
+        for symbol in file.symbols() {
+            match said.next_of(symbol.name)? {
+                Some(resolution) => resolutions.push(resolution),
+                None => return self.resolve_by_name(file),
+            }
         }
+        if said.next().is_none() { Ok(resolutions) } else { self.resolve_by_name(file) }
+    }
+}
+
+impl FileInput<'_> {
+    /// Looks each symbol up among what was said, which may stand in any order.
+    fn resolve_by_name(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+        let said: Vec<Said<'_>> = self.said.clone().collect::<Result<_>>()?;
         let mut by_name: HashMap<&[u8], VecDeque<SymbolResolution>> = HashMap::new();
-        for said in self.said {
+        for said in &said {
             by_name.entry(&said.symbol).or_default().push_back(said.resolution);
         }
         let mut resolutions = Vec::new();
