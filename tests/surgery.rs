@@ -6,7 +6,7 @@ mod support;
 use LTO::bitcode::{BitcodeFile, Extent, GlobalKind, Module};
 use LTO::ir::{Linkage, Visibility};
 use LTO::resolution::SymbolResolution;
-use LTO::surgery::prevailing::{self, Verdict};
+use LTO::surgery::prevailing;
 use LTO::surgery::slice::{SliceRequest, Tables, slice};
 use LTO::surgery::thin::{self, Decision, Defined, Stage};
 use LTO::surgery::{Edits, Fate, rewrite};
@@ -94,20 +94,17 @@ fn compile(s: &Scratch, clang: u32, flags: &str) -> Vec<String> {
 
 /// What a linker might say, with every case in it: of the symbols, one in `every` does not
 /// prevail, and some are not seen from outside.
-fn verdicts(module: &Module<'_>, every: usize) -> Vec<Option<Verdict>> {
-    let verdict = |(id, g): (usize, &LTO::bitcode::GlobalValue<'_>)| {
+fn resolutions(module: &Module<'_>, every: usize) -> Vec<Option<SymbolResolution>> {
+    let said = |(id, g): (usize, &LTO::bitcode::GlobalValue<'_>)| {
         let known = !g.linkage.is_local() && !g.name.starts_with(b"llvm.");
-        known.then(|| Verdict {
-            resolution: SymbolResolution {
-                prevailing: !g.is_declaration && id % every != 0,
-                final_definition_in_linkage_unit: id % 3 == 0,
-                linker_redefined: id % 11 == 7,
-                ..SymbolResolution::default()
-            },
-            unnamed_addr: None,
+        known.then(|| SymbolResolution {
+            prevailing: !g.is_declaration && id % every != 0,
+            final_definition_in_linkage_unit: id % 3 == 0,
+            linker_redefined: id % 11 == 7,
+            ..SymbolResolution::default()
         })
     };
-    module.globals.iter().enumerate().map(verdict).collect()
+    module.globals.iter().enumerate().map(said).collect()
 }
 
 /// Every check of the modules that one compiler writes.
@@ -152,8 +149,9 @@ fn without_edits_it_stays_word_for_word(s: &Scratch, clang: u32, object: &str) {
 fn what_a_linker_may_say_gives_valid_modules(s: &Scratch, clang: u32, object: &str) {
     for every in 1..=4 {
         operate(s, object, "said", |module| {
-            prevailing::edits(module, &verdicts(module, every))
+            prevailing::merging(module, &resolutions(module, every))
                 .unwrap_or_else(|e| panic!("{clang} {object} {every}: {e}"))
+                .edits
         });
         verify(s, clang, "said0.bc");
         for stage in [Stage::Promote, Stage::Internalize] {

@@ -14,11 +14,13 @@
 //! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
 //! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
 //! | `Linker::linkInModule` (C++, exported by all that were tried) | 14 and later | `LLVMLinkModules2`, slower |
+//! | `IRMover` (C++, exported by all that were tried) | 14 and later | no regular LTO of resolutions (`mover`) |
 //!
 //! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
 
 #![allow(unsafe_code)]
 
+use super::mover::{InMemory, Move, Values};
 use super::target::OptionBits;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
@@ -236,6 +238,11 @@ functions! {
         _ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE:
             fn(*mut c_void, *mut *mut Module, c_uint, *mut c_void) -> bool;
         _ZN4llvm17deallocate_bufferEPvmm: fn(*mut c_void, usize, usize);
+        _ZN4llvm7IRMoverC1ERNS_6ModuleE: fn(*mut c_void, *mut Module);
+        _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEENS_15unique_functionIFvRS7_St8functionIFvSB_EEEEEb:
+            fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
+        _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb:
+            fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
     }
 }
 
@@ -343,6 +350,12 @@ impl Api {
                 }
             }
         }
+    }
+
+    /// `IRMover::move`, whose callback had another type in LLVM 14.
+    pub(super) fn mover(&self) -> Option<Move> {
+        self.f._ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEENS_15unique_functionIFvRS7_St8functionIFvSB_EEEEEb
+            .or(self.f._ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb)
     }
 
     /// Takes over a message that LLVM allocated; empty for null.

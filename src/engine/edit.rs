@@ -357,40 +357,51 @@ impl Editor<'_> {
 
     /// Every global value of the module.
     pub(super) fn globals(&self) -> Vec<GlobalInfo> {
+        [GlobalKind::Function, GlobalKind::Variable, GlobalKind::Alias, GlobalKind::IFunc]
+            .into_iter()
+            .flat_map(|kind| self.values(kind).map(move |value| self.describe(value, kind)))
+            .collect()
+    }
+
+    /// The global values of a kind, in the module's order. The list must not change meanwhile.
+    pub(super) fn values(&self, kind: GlobalKind) -> impl Iterator<Item = *mut api::Value> {
         let f = &self.api.f;
-        let lists = [
-            (GlobalKind::Function, f.LLVMGetFirstFunction, f.LLVMGetNextFunction),
-            (GlobalKind::Variable, f.LLVMGetFirstGlobal, f.LLVMGetNextGlobal),
-            (GlobalKind::Alias, f.LLVMGetFirstGlobalAlias, f.LLVMGetNextGlobalAlias),
-            (GlobalKind::IFunc, f.LLVMGetFirstGlobalIFunc, f.LLVMGetNextGlobalIFunc),
-        ];
-        let mut globals = Vec::new();
-        for (kind, first, next) in lists {
-            // SAFETY: a live module; the module's list ends with null.
-            let mut value = unsafe { first(self.module) };
-            while !value.is_null() {
-                globals.push(self.describe(value, kind));
-                // SAFETY: a live value of that list.
-                value = unsafe { next(value) };
-            }
-        }
-        globals
+        let (first, next) = match kind {
+            GlobalKind::Function => (f.LLVMGetFirstFunction, f.LLVMGetNextFunction),
+            GlobalKind::Variable => (f.LLVMGetFirstGlobal, f.LLVMGetNextGlobal),
+            GlobalKind::Alias => (f.LLVMGetFirstGlobalAlias, f.LLVMGetNextGlobalAlias),
+            GlobalKind::IFunc => (f.LLVMGetFirstGlobalIFunc, f.LLVMGetNextGlobalIFunc),
+        };
+        let some = |value: *mut api::Value| (!value.is_null()).then_some(value);
+        // SAFETY: a live module, then live values of its list, which ends with null.
+        let first = some(unsafe { first(self.module) });
+        std::iter::successors(first, move |value| some(unsafe { next(*value) }))
+    }
+
+    /// `GlobalValue::getLinkage`.
+    pub(super) fn linkage(&self, value: *mut api::Value) -> Linkage {
+        // SAFETY: a live global value.
+        let linkage = unsafe { (self.api.f.LLVMGetLinkage)(value) };
+        let found = LINKAGES.iter().find(|(code, _)| *code == linkage);
+        found.map_or(Linkage::External, |(_, linkage)| *linkage)
+    }
+
+    /// Whether the module has a definition of this name.
+    pub(super) fn defines(&self, name: &str) -> bool {
+        // SAFETY: a live global value.
+        self.find(name).is_ok_and(|value| unsafe { (self.api.f.LLVMIsDeclaration)(value) == 0 })
     }
 
     fn describe(&self, value: *mut api::Value, kind: GlobalKind) -> GlobalInfo {
         let f = &self.api.f;
         // SAFETY: a live global value.
         unsafe {
-            let linkage = (f.LLVMGetLinkage)(value);
             let aliases_function = kind == GlobalKind::Alias
                 && !(f.LLVMIsAFunction)((f.LLVMAliasGetAliasee)(value)).is_null();
             GlobalInfo {
                 name: String::from_utf8_lossy(self.name(value)).into_owned(),
                 kind,
-                linkage: LINKAGES
-                    .iter()
-                    .find(|(code, _)| *code == linkage)
-                    .map_or(Linkage::External, |(_, linkage)| *linkage),
+                linkage: self.linkage(value),
                 visibility: match (f.LLVMGetVisibility)(value) {
                     1 => Visibility::Hidden,
                     2 => Visibility::Protected,
@@ -402,7 +413,8 @@ impl Editor<'_> {
         }
     }
 
-    fn name(&self, value: *mut api::Value) -> &[u8] {
+    /// The name in the IR.
+    pub(super) fn name(&self, value: *mut api::Value) -> &[u8] {
         let mut len = 0;
         // SAFETY: a live value; its name belongs to it and outlives this borrow, during which
         // nothing renames it.

@@ -20,6 +20,7 @@ use super::clopt;
 use super::composite::Composite;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
+use super::mover::Mover;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
 use super::{CodeModel, FileType, PassOptions, RelocModel, TargetConfig};
@@ -45,6 +46,8 @@ struct State {
     module: *mut api::Module,
     /// What links other modules into it, from the first on.
     linker: Option<Composite>,
+    /// What merges other modules into it, from the first on.
+    mover: Option<Mover>,
     target: Option<TargetConfig>,
     /// The identifier of a module into which nothing was linked yet.
     empty: Option<String>,
@@ -54,7 +57,15 @@ struct State {
 
 impl State {
     fn new(context: *mut api::Context, module: *mut api::Module) -> State {
-        State { context, module, linker: None, target: None, empty: None, spent: false }
+        State {
+            context,
+            module,
+            linker: None,
+            mover: None,
+            target: None,
+            empty: None,
+            spent: false,
+        }
     }
 }
 
@@ -95,6 +106,13 @@ impl Machine {
                 let linked = self.link(identifier, bitcode);
                 self.sink.module.replace(outer);
                 linked.map(|()| Answer::Done)
+            }
+            Request::Merge { identifier, keep } => {
+                let bitcode = bulk.ok_or_else(no_bulk)?;
+                let outer = self.sink.module.replace(identifier.clone());
+                let merged = self.merge(identifier, bitcode, keep);
+                self.sink.module.replace(outer);
+                merged.map(|()| Answer::Done)
             }
             Request::SetTarget { config } => {
                 self.set_target(config)?;
@@ -157,7 +175,7 @@ impl Machine {
                 (self.api.f.LLVMDisposeModule)(state.module);
                 (self.api.f.LLVMContextDispose)(state.context);
             }
-            drop(state.linker);
+            drop((state.linker, state.mover));
         }
     }
 
@@ -195,21 +213,9 @@ impl Machine {
     }
 
     fn link(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
-        let (context, module) = self.building()?;
-        let source = match self.parse(context, identifier, bitcode) {
-            Ok(source) => source,
-            Err(error) => {
-                // The kind of pointers can change as long as there is nothing in the context.
-                let empty = self.state.as_ref().and_then(|state| state.empty.clone());
-                if let Some(empty) = empty.filter(|_| self.switch_to_opaque_pointers(&error)) {
-                    self.new_module(&empty)?;
-                    return self.link(identifier, bitcode);
-                }
-                return Err(error);
-            }
-        };
+        let source = self.second_module(identifier, bitcode)?;
+        let (_, module) = self.building()?;
         let linker = self.state.as_mut().and_then(|state| {
-            state.empty = None;
             if state.linker.is_none() {
                 // SAFETY: a live module; where this gives a linker once, it is always used.
                 state.linker = unsafe { Composite::new(&self.api, module) };
@@ -224,6 +230,48 @@ impl Machine {
             }
         };
         self.sink.check(failed, "linking failed")
+    }
+
+    fn merge(&mut self, identifier: &str, bitcode: &[u8], keep: &[String]) -> Result<()> {
+        let source = self.second_module(identifier, bitcode)?;
+        let (context, module) = self.building()?;
+        let mover = match self.state.as_mut().and_then(|state| state.mover.take()) {
+            Some(mover) => Ok(mover),
+            None => Mover::new(&self.api, module),
+        };
+        let mut mover = mover.inspect_err(|_| {
+            // SAFETY: a module that nothing refers to.
+            unsafe { (self.api.f.LLVMDisposeModule)(source) };
+        })?;
+        let into = edit::Editor { api: &self.api, context, module };
+        let source = edit::Editor { api: &self.api, context, module: source };
+        let merged = mover.merge(&into, &source, &keep.iter().map(String::as_str).collect());
+        if let Some(state) = &mut self.state {
+            state.mover = Some(mover);
+        }
+        merged?;
+        self.sink.check(false, "")
+    }
+
+    /// Parses a module that is to become a part of the one that is there.
+    fn second_module(&mut self, identifier: &str, bitcode: &[u8]) -> Result<*mut api::Module> {
+        let (context, _) = self.building()?;
+        let source = match self.parse(context, identifier, bitcode) {
+            Ok(source) => source,
+            Err(error) => {
+                // The kind of pointers can change as long as there is nothing in the context.
+                let empty = self.state.as_ref().and_then(|state| state.empty.clone());
+                if let Some(empty) = empty.filter(|_| self.switch_to_opaque_pointers(&error)) {
+                    self.new_module(&empty)?;
+                    return self.second_module(identifier, bitcode);
+                }
+                return Err(error);
+            }
+        };
+        if let Some(state) = &mut self.state {
+            state.empty = None;
+        }
+        Ok(source)
     }
 
     /// LLVM 14 reads opaque pointers only if told to before; from then on every module of this

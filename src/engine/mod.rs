@@ -10,7 +10,8 @@
 //! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
-//! edit      changes of a module through the C API   diagnostics, clopt: what LLVM says, and is told
+//! edit      changes of a module through the C API   mover     modules merged into one
+//! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
 //! ```
 //!
@@ -31,6 +32,7 @@ mod lazy;
 mod locate;
 mod machine;
 mod memory;
+mod mover;
 pub mod options;
 mod pool;
 mod producer;

@@ -184,6 +184,14 @@ impl Lease {
             .map_err(|error| error.in_file(identifier))
     }
 
+    /// Parses bitcode and merges it into the module as LLVM's resolution-based LTO does: the
+    /// definitions that `keep` names (by their names in the IR), and what they refer to and no other
+    /// module can define.
+    pub fn merge(&mut self, identifier: &str, bitcode: &[u8], keep: Vec<String>) -> Result<()> {
+        self.done(Request::Merge { identifier: identifier.to_string(), keep }, Some(bitcode))
+            .map_err(|error| error.in_file(identifier))
+    }
+
     /// As [`Lease::link`], of what is imported from the module `identifier`, as errors then say.
     pub fn import(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
         let request = Request::Link { identifier: identifier.to_string() };
@@ -280,7 +288,7 @@ impl Lease {
     fn asked(&self, request: Request) -> Asked {
         // What goes wrong while a module is linked in is said of that module.
         let place = match &request {
-            Request::Link { identifier } => identifier,
+            Request::Link { identifier } | Request::Merge { identifier, .. } => identifier,
             _ => &self.module,
         };
         Asked { place: place.clone(), request, imported: false }

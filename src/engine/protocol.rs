@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 7;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub(super) enum Request {
     Load { identifier: String },
     /// Bulk: parse it and link it into the module.
     Link { identifier: String },
+    /// Bulk: parse it and merge it into the module: definitions of these names, and what they need.
+    Merge { identifier: String, keep: Vec<String> },
     /// What code is generated for.
     SetTarget { config: TargetConfig },
     /// Change the module.
@@ -61,7 +63,7 @@ impl Request {
             Request::KeepValueNames { .. } => "setting up",
             Request::NewModule { .. } => "creating a module",
             Request::Load { .. } => "reading a module",
-            Request::Link { .. } => "linking a module",
+            Request::Link { .. } | Request::Merge { .. } => "linking a module",
             Request::SetTarget { .. } => "setting the target",
             Request::Edit { .. } => "changing the module",
             Request::Verify => "verifying the module",
@@ -77,7 +79,7 @@ impl Request {
 
     /// Whether bitcode travels beside it.
     pub(super) fn has_bulk(&self) -> bool {
-        matches!(self, Request::Load { .. } | Request::Link { .. })
+        matches!(self, Request::Load { .. } | Request::Link { .. } | Request::Merge { .. })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -146,6 +148,11 @@ impl Request {
                 w.u8(14);
                 w.bool(*keep);
             }
+            Request::Merge { identifier, keep } => {
+                w.u8(15);
+                w.str(identifier);
+                w.list(keep, |w, name| w.str(name));
+            }
         }
         w.0
     }
@@ -198,6 +205,7 @@ impl Request {
             12 => Request::Reset,
             13 => Request::Exit,
             14 => Request::KeepValueNames { keep: r.bool()? },
+            15 => Request::Merge { identifier: r.str()?, keep: r.list(Reader::str)? },
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -539,6 +547,7 @@ mod tests {
             Request::NewModule { identifier: name() },
             Request::Load { identifier: name() },
             Request::Link { identifier: name() },
+            Request::Merge { identifier: name(), keep: vec![name(), String::new()] },
             Request::SetTarget { config: TargetConfig::default() },
             Request::SetTarget {
                 config: TargetConfig {

@@ -4,9 +4,10 @@
 //! time, each by a machine of its own; the regular one is first, as it is the largest. What comes
 //! out does not depend on how many run at once, nor on which ends first.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::plan::{Plan, PlannedModule, PlannedUnit, UnitKind};
+use super::plan::{Plan, PlannedModule, PlannedUnit, Prevailing, UnitKind};
 use super::stats::{Span, Spans};
 use super::{Input, Output};
 use crate::backend::{
@@ -17,7 +18,8 @@ use crate::cache::Cache;
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::distributed::write_atomically;
 use crate::engine::{
-    self, Bytes, Diagnostic, Edit, FileType, LazyEngine, Lease, Linkage, PassOptions, TargetConfig,
+    self, Bytes, Diagnostic, Edit, FileType, GlobalInfo, LazyEngine, Lease, Linkage, PassOptions,
+    TargetConfig,
 };
 use crate::error::{Error, Result};
 use crate::ir::ModuleHash;
@@ -219,16 +221,18 @@ impl<'c, 'a> Unit<'c, 'a> {
     fn regular(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
         lease.keep_value_names(self.settings.keep_value_names)?;
         match &self.unit.kind {
-            UnitKind::Regular { modules, commons, internalize } => {
+            UnitKind::Regular { modules, commons, prevailing } => {
                 lease.new_module(MERGED)?;
                 for module in modules {
                     let input = self.input(module)?;
                     let bitcode = self.operate(module)?;
-                    lease.link(&input.place(), &bitcode).map_err(|error| {
-                        error
-                            .without_place()
-                            .context(format_args!("Failed to link module {}", input.place()))
-                    })?;
+                    lease.merge(&input.place(), &bitcode, module.keep.clone()).map_err(
+                        |error| {
+                            error
+                                .without_place()
+                                .context(format_args!("Failed to link module {}", input.place()))
+                        },
+                    )?;
                 }
                 let resize = commons
                     .iter()
@@ -245,15 +249,7 @@ impl<'c, 'a> Unit<'c, 'a> {
                 if self.config.output == OutputKind::Nothing {
                     return Ok(None);
                 }
-                // Linking may have left a name with less than a definition, or with a local one.
-                let edits = lease
-                    .globals()?
-                    .into_iter()
-                    .filter(|g| {
-                        !g.is_declaration && !g.linkage.is_local() && internalize.contains(&g.name)
-                    })
-                    .map(|g| Edit::SetLinkage { name: g.name, linkage: Linkage::Internal })
-                    .collect::<Vec<_>>();
+                let edits = self.prevail(&lease.globals()?, prevailing);
                 lease.edit(&edits)?;
             }
             UnitKind::Thin { .. } => return Err(Error::engine("a module of the thin link")),
@@ -271,6 +267,29 @@ impl<'c, 'a> Unit<'c, 'a> {
             _ => FileType::Object,
         };
         lease.emit(file_type).map(Some)
+    }
+
+    /// What the whole link knows of definitions. Merging may have left a name with less, or with a
+    /// local definition.
+    fn prevail(
+        &self,
+        globals: &[GlobalInfo],
+        prevailing: &BTreeMap<String, Prevailing>,
+    ) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for g in globals.iter().filter(|g| !g.is_declaration && !g.linkage.is_local()) {
+            let Some(of) = prevailing.get(&g.name) else { continue };
+            // Only split modules of a unified link have such by now.
+            if matches!(g.linkage, Linkage::AvailableExternally | Linkage::Appending) {
+                continue;
+            }
+            let name = || g.name.clone();
+            edits.push(Edit::SetUnnamedAddr { name: name(), unnamed_addr: of.unnamed_addr });
+            if of.internalize {
+                edits.push(Edit::SetLinkage { name: name(), linkage: Linkage::Internal });
+            }
+        }
+        edits
     }
 
     fn thin(&self, id: ModuleId, engine: &LazyEngine) -> Result<Made> {

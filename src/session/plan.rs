@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Input;
 use crate::backend::Source;
-use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
+use crate::bitcode::{BitcodeModule, Extent, GlobalValue, Module, block_id};
 use crate::config::Config;
-use crate::distributed;
-use crate::error::{Error, Result};
+use crate::distributed::{self, ThinInputs};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 use crate::resolution::{
     GlobalResolution, GlobalResolutions, Mention, Partition, SymbolResolution,
 };
-use crate::summary::{ModuleId, ModuleSummaryIndex};
+use crate::summary::{ModuleId, ModuleSummaryIndex, guid_of};
 use crate::surgery::Edits;
-use crate::surgery::prevailing::{self, Verdict};
+use crate::surgery::prevailing::{self, Merging};
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::symbols::{InputFile, Symbol};
 use crate::thinlink::{LinkPlan, ThinLinkOptions, VisibilityScheme};
@@ -55,8 +55,8 @@ pub(super) enum UnitKind<'a> {
         modules: Vec<PlannedModule<'a>>,
         /// Prevailing common variables, by their names in IR: the largest of the link's.
         commons: BTreeMap<String, Common>,
-        /// The names in IR of definitions that nothing outside of the unit refers to.
-        internalize: BTreeSet<String>,
+        /// What becomes of prevailing definitions once all are merged, by their names in IR.
+        prevailing: BTreeMap<String, Prevailing>,
     },
     /// A module of the thin link.
     Thin {
@@ -65,6 +65,15 @@ pub(super) enum UnitKind<'a> {
         /// Which module of the index it is.
         module: ModuleId,
     },
+}
+
+/// What the whole link knows of a definition of the merged module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prevailing {
+    /// Whether the address matters.
+    pub unnamed_addr: UnnamedAddr,
+    /// Nothing outside of the unit refers to it.
+    pub internalize: bool,
 }
 
 /// What all commons of a name ask for (LLVM's `CommonResolution`).
@@ -84,6 +93,8 @@ pub(super) struct PlannedModule<'a> {
     pub input: usize,
     pub module: Module<'a>,
     pub edits: Edits,
+    /// The names in IR of the definitions that the merged module takes from it.
+    pub keep: Vec<String>,
 }
 
 /// A module on its way into the unit of regular LTO.
@@ -154,23 +165,45 @@ pub(super) fn plan<'a>(
             }
         }
     }
-    let commons = commons(&pending);
-    let mut units = regular_unit(config, inputs, pending, commons, &names)?;
-    let thin = match thin_link.filter(|_| !thin.is_empty()) {
+    let has_summary = !thin.is_empty() || pending.iter().any(|p| p.has_summary);
+    let mut summaries = None;
+    if let Some(options) = thin_link.filter(|_| has_summary) {
+        summaries = match summaries_of_link(config, options, inputs) {
+            // Without, regular LTO drops what is dead once it has merged it.
+            Err(e) if thin.is_empty() && e.kind() == ErrorKind::Unsupported => None,
+            summaries => Some(summaries?),
+        };
+    }
+    let mut units = regular_unit(config, inputs, pending, &names, summaries.as_ref())?;
+    let thin = match summaries.filter(|_| !thin.is_empty()) {
         None => None,
-        Some(options) => Some(link_thin(config, options, inputs, thin, &mut units)?),
+        Some(summaries) => Some(link_thin(summaries, inputs, thin, &mut units)?),
     };
     Ok(Plan { units, thin, names: names.len() })
 }
 
-/// The link of all modules with a summary, and its units.
-fn link_thin<'a>(
+/// What summaries tell of the whole link, modules of regular LTO that have one among them.
+struct Summaries {
+    read: ThinInputs,
+    plan: LinkPlan,
+}
+
+impl Summaries {
+    /// `isGUIDLive`: whether a definition may be needed.
+    fn is_live(&self, name: &[u8]) -> bool {
+        let index = &self.read.index;
+        let value = index.find(guid_of(name.strip_prefix(b"\x01").unwrap_or(name)));
+        value.is_none_or(|value| {
+            index.copies(value).is_empty() || self.plan.liveness.is_value_live(index, value)
+        })
+    }
+}
+
+fn summaries_of_link(
     config: &Config,
     options: &ThinLinkOptions,
-    inputs: &[Input<'a>],
-    modules: Vec<(usize, BitcodeModule<'a>)>,
-    units: &mut Vec<PlannedUnit<'a>>,
-) -> Result<ThinPlan<'a>> {
+    inputs: &[Input<'_>],
+) -> Result<Summaries> {
     let read = distributed::read(inputs, &options.behaviour)?;
     let elf = Triple::parse(&read.target_triple).format == ObjectFormat::Elf;
     let options = ThinLinkOptions {
@@ -179,6 +212,17 @@ fn link_thin<'a>(
         ..options.clone()
     };
     let plan = read.plan(&options)?;
+    Ok(Summaries { read, plan })
+}
+
+/// The units of modules with a summary.
+fn link_thin<'a>(
+    summaries: Summaries,
+    inputs: &[Input<'a>],
+    modules: Vec<(usize, BitcodeModule<'a>)>,
+    units: &mut Vec<PlannedUnit<'a>>,
+) -> Result<ThinPlan<'a>> {
+    let Summaries { read, plan } = summaries;
     let mut sources = vec![None; read.index.modules().len()];
     for (number, (input, location)) in modules.into_iter().enumerate() {
         let Some((id, source)) = read.thin_module(input).zip(inputs.get(input)) else {
@@ -235,37 +279,39 @@ fn regular_unit<'a>(
     config: &Config,
     inputs: &[Input<'a>],
     mut pending: Vec<Pending<'_, 'a>>,
-    commons: BTreeMap<String, Common>,
     names: &GlobalResolutions,
+    summaries: Option<&Summaries>,
 ) -> Result<Vec<PlannedUnit<'a>>> {
     if pending.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Vec::new());
     }
+    let commons = commons(&pending);
     let mut modules = Vec::new();
-    let mut internalize = BTreeSet::new();
+    let mut prevailing = BTreeMap::new();
     // Stable: within each sort the order of the inputs stays.
     pending.sort_by_key(|p| p.has_summary);
     for p in pending {
         let input = p.input;
         let blame = |e| inputs.get(input).map_or_else(|| Error::engine("no input"), |i| i.blame(e));
-        let (module, names) = module(p, names).map_err(blame)?;
-        modules.push(module);
-        internalize.extend(names);
+        modules.push(module(p, names, summaries, &mut prevailing).map_err(blame)?);
     }
-    let kind = UnitKind::Regular { modules, commons, internalize };
+    let kind = UnitKind::Regular { modules, commons, prevailing };
     Ok(vec![PlannedUnit { task: 0, kind }])
 }
 
-/// The edits of one module, and which of its names the merged module internalizes.
+/// The edits of one module, which of its definitions the merged module takes, and what becomes of
+/// these there.
 fn module<'a>(
     pending: Pending<'_, 'a>,
     names: &GlobalResolutions,
-) -> Result<(PlannedModule<'a>, Vec<String>)> {
-    let Pending { input, module, symbols, .. } = pending;
+    summaries: Option<&Summaries>,
+    prevailing: &mut BTreeMap<String, Prevailing>,
+) -> Result<PlannedModule<'a>> {
+    let Pending { input, module, symbols, has_summary } = pending;
+    let summaries = summaries.filter(|_| has_summary);
     let by_name: HashMap<&[u8], usize> =
         module.globals.iter().enumerate().map(|(id, g)| (&*g.name, id)).collect();
-    let mut verdicts = vec![None; module.globals.len()];
-    let mut internalize = Vec::new();
+    let mut said = vec![None; module.globals.len()];
     let mut discarded_asm = BTreeSet::new();
     for (symbol, resolution) in &symbols {
         if symbol.ir_name.is_empty() {
@@ -274,31 +320,37 @@ fn module<'a>(
             }
             continue;
         }
-        let Some(verdict) = by_name.get(symbol.ir_name).and_then(|&id| verdicts.get_mut(id)) else {
+        let Some(said) = by_name.get(symbol.ir_name).and_then(|&id| said.get_mut(id)) else {
             return Err(Error::malformed(format!(
                 "the symbol table has {}, the module has not",
                 String::from_utf8_lossy(symbol.ir_name)
             )));
         };
+        *said = Some(*resolution);
         let global = names.get(symbol.name);
         let prevails_here =
             |g: &&GlobalResolution| g.is_prevailing_ir_symbol() && resolution.prevailing;
-        if global.filter(prevails_here).is_some_and(|g| g.partition == Partition::Regular) {
-            internalize.push(String::from_utf8_lossy(symbol.ir_name).into_owned());
+        if let Some(global) = global.filter(prevails_here) {
+            let internalize = match global.partition {
+                Partition::Regular => true,
+                Partition::External => false,
+                _ => continue,
+            };
+            let unnamed_addr =
+                if global.unnamed_addr { UnnamedAddr::Global } else { UnnamedAddr::None };
+            let name = String::from_utf8_lossy(symbol.ir_name).into_owned();
+            prevailing.insert(name, Prevailing { unnamed_addr, internalize });
         }
-        let unnamed_addr = global
-            .filter(|g| {
-                g.is_prevailing_ir_symbol()
-                    && matches!(g.partition, Partition::Regular | Partition::External)
-            })
-            .map(|g| if g.unnamed_addr { UnnamedAddr::Global } else { UnnamedAddr::None });
-        *verdict = Some(Verdict { resolution: *resolution, unnamed_addr });
     }
-    let mut edits = prevailing::edits(&module, &verdicts)?;
+    let Merging { mut edits, keep } = prevailing::merging(&module, &said)?;
     if !module.asm.is_empty() {
         edits.module_asm = Some(discard_asm(&module, &discarded_asm));
     }
-    Ok((PlannedModule { input, module, edits }, internalize))
+    let named = |id: &usize| module.globals.get(*id);
+    let live = |g: &&GlobalValue<'_>| summaries.is_none_or(|summaries| summaries.is_live(&g.name));
+    let name = |g: &GlobalValue<'_>| String::from_utf8_lossy(&g.name).into_owned();
+    let keep = keep.iter().filter_map(named).filter(live).map(name).collect();
+    Ok(PlannedModule { input, module, edits, keep })
 }
 
 /// Module assembly that does not define again what another module's assembly defines: a first

@@ -1,8 +1,9 @@
 //! What a linker's resolutions ask of a module, by LLVM's rules.
 //!
-//! In: a module and, for each of its global values that the linker knows, a [`Verdict`]. Out:
-//! [`Edits`] after which the module defines only what prevails in it. It must not know where the
-//! verdicts come from, nor what else is in the link.
+//! In: a module and, for each of its global values that the linker knows, what it said. Out:
+//! [`Merging`]: what changes in the module before it is merged with others, and which of its
+//! definitions then go with it. It must not know where resolutions come from, nor what else is in
+//! the link.
 //!
 //! The rules are those of LLVM's `LTO::addRegularLTO`, for the merged module of regular LTO, which
 //! is internalized after merging. Modules with a summary have rules of their own: [`super::thin`].
@@ -11,85 +12,63 @@
 //! |---|---|
 //! | prevails, linkonce | weak, so that it is kept |
 //! | prevails, and the linker gives the name another meaning | weak_any, so that nothing is assumed |
-//! | does not prevail, ODR: all copies are the same | available_externally |
-//! | does not prevail otherwise | a declaration |
+//! | does not prevail, ODR: all copies are the same | available_externally, if nothing defines it yet |
+//! | does not prevail otherwise | left behind |
 //!
-//! Three things follow from others. A comdat is kept or discarded as a whole, so that where one
-//! member is discarded, all are. What an alias stands for may not be available_externally: both
-//! become declarations. And where an alias prevails but not what it stands for, the alias gets
-//! the body, and others of its kind then stand for it: LLVM makes an internal copy for all.
+//! A comdat is kept or discarded as a whole: where one member is discarded, all become
+//! available_externally. What is left behind and referred to all the same is a declaration in the
+//! merged module; what a kept alias stands for gets a local copy. Both are the merging's business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Edits, Fate, alias_bases};
+use super::{Edits, alias_bases};
 use crate::bitcode::{GlobalKind, GlobalValue, Module};
-use crate::error::{Error, Result};
-use crate::ir::{DllStorage, Linkage, UnnamedAddr};
+use crate::error::Result;
+use crate::ir::{DllStorage, Linkage};
 use crate::resolution::SymbolResolution;
 
-/// What is known of one global value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// What the linker said.
-    pub resolution: SymbolResolution,
-    /// What the whole link knows of whether the address matters, for a definition that prevails;
-    /// LLVM's rule makes it global where every mention agrees, else none.
-    pub unnamed_addr: Option<UnnamedAddr>,
+/// How a module goes into the merged one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merging {
+    /// What changes in it before.
+    pub edits: Edits,
+    /// The definitions that go with it, by value id.
+    pub keep: BTreeSet<usize>,
 }
 
-/// Makes the edits. `verdicts` has an entry for each global value, `None` for what the linker
-/// does not know: locals, and LLVM's own.
-pub fn edits(module: &Module<'_>, verdicts: &[Option<Verdict>]) -> Result<Edits> {
-    let mut pass = Pass {
-        module,
-        verdicts,
-        aliases: aliases(module)?,
-        discarded_comdats: BTreeSet::new(),
-        edits: Edits::default(),
-    };
-    for id in 0..module.globals.len() {
-        pass.definition(id);
+/// Decides. `said` has an entry for each global value, `None` for what the linker does not know:
+/// locals, and LLVM's own.
+///
+/// # Errors
+/// Malformed constants.
+pub fn merging(module: &Module<'_>, said: &[Option<SymbolResolution>]) -> Result<Merging> {
+    let aliased = alias_bases(module)?.into_values().collect();
+    let mut pass =
+        Pass { module, aliased, discarded_comdats: BTreeSet::new(), merging: Merging::default() };
+    for (id, (g, resolution)) in module.globals.iter().zip(said).enumerate() {
+        if let Some(resolution) = resolution {
+            pass.symbol(id, g, *resolution);
+        }
     }
-    pass.aliases_of_discarded()?;
     pass.discarded_comdats();
-    Ok(pass.edits)
-}
-
-/// For each function or variable that aliases stand for, their value ids.
-fn aliases(module: &Module<'_>) -> Result<BTreeMap<usize, Vec<usize>>> {
-    let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (alias, base) in alias_bases(module)? {
-        found.entry(base).or_default().push(alias);
-    }
-    Ok(found)
+    Ok(pass.merging)
 }
 
 struct Pass<'m, 'a> {
     module: &'m Module<'a>,
-    verdicts: &'m [Option<Verdict>],
-    aliases: BTreeMap<usize, Vec<usize>>,
+    /// What aliases stand for.
+    aliased: BTreeSet<usize>,
     /// By their numbers in records, which count from 1.
     discarded_comdats: BTreeSet<u32>,
-    edits: Edits,
+    merging: Merging,
 }
 
 impl Pass<'_, '_> {
-    fn verdict(&self, id: usize) -> Option<Verdict> {
-        self.verdicts.get(id).copied().flatten()
-    }
-
-    fn global(&self, id: usize) -> Option<&GlobalValue<'_>> {
-        self.module.globals.get(id)
-    }
-
-    /// What the symbol's own verdict says.
-    fn definition(&mut self, id: usize) {
-        let (Some(g), Some(verdict)) = (self.module.globals.get(id), self.verdict(id)) else {
-            return;
-        };
-        let res = verdict.resolution;
+    /// What was said of the symbol itself.
+    fn symbol(&mut self, id: usize, g: &GlobalValue<'_>, res: SymbolResolution) {
+        let Merging { edits, keep } = &mut self.merging;
         if res.final_definition_in_linkage_unit {
-            let edit = self.edits.global(id);
+            let edit = edits.global(id);
             edit.dso_local = Some(true);
             if g.dll_storage == DllStorage::Import {
                 edit.dll_storage = Some(DllStorage::None);
@@ -98,93 +77,30 @@ impl Pass<'_, '_> {
         if g.is_declaration || g.linkage == Linkage::Appending || g.linkage.is_local() {
             return;
         }
-        if !res.prevailing {
-            return self.discard(id, g);
-        }
-        if verdict.unnamed_addr.is_some() {
-            self.edits.global(id).unnamed_addr = verdict.unnamed_addr;
-        }
-        if res.linker_redefined || g.linkage == Linkage::LinkOnceAny {
-            self.edits.global(id).linkage = Some(Linkage::WeakAny);
-        } else if g.linkage == Linkage::LinkOnceOdr {
-            self.edits.global(id).linkage = Some(Linkage::WeakOdr);
-        }
-    }
-
-    fn discard(&mut self, id: usize, g: &GlobalValue<'_>) {
         let is_object = matches!(g.kind, GlobalKind::Function | GlobalKind::Variable);
-        let same = matches!(
-            g.linkage,
-            Linkage::LinkOnceOdr | Linkage::WeakOdr | Linkage::AvailableExternally
-        );
-        if is_object && same && g.comdat != 0 {
-            self.discarded_comdats.insert(g.comdat);
-        }
-        let edit = self.edits.global(id);
-        if is_object && same && !self.aliases.contains_key(&id) {
+        if res.prevailing {
+            // Of a name that only has such a definition, no linker says so.
+            if g.linkage == Linkage::AvailableExternally {
+                return;
+            }
+            keep.insert(id);
+            if res.linker_redefined || g.linkage == Linkage::LinkOnceAny {
+                edits.global(id).linkage = Some(Linkage::WeakAny);
+            } else if g.linkage == Linkage::LinkOnceOdr {
+                edits.global(id).linkage = Some(Linkage::WeakOdr);
+            }
+        } else if is_object && same_elsewhere(g.linkage) && !self.aliased.contains(&id) {
+            keep.insert(id);
+            let edit = edits.global(id);
             edit.linkage = Some(Linkage::AvailableExternally);
             edit.clear_comdat = true;
-        } else {
-            edit.fate = Fate::Declare;
-        }
-    }
-
-    /// Aliases of what became a declaration, and declarations whose aliases prevail.
-    fn aliases_of_discarded(&mut self) -> Result<()> {
-        let bases = std::mem::take(&mut self.aliases);
-        for (&base, aliases) in &bases {
-            if self.edits.fate(base) != Fate::Declare {
-                self.past_discarded_aliases(base, aliases);
-                continue;
-            }
-            let mut defined = None;
-            for &alias in aliases {
-                if self.edits.fate(alias) == Fate::Declare {
-                    continue;
-                }
-                let (Some(g), Some(of)) = (self.global(alias), self.global(base)) else { continue };
-                let stands_for = g.operand as usize;
-                // An alias of an alias that is still there, in whatever form.
-                let follows = self.global(stands_for).is_some_and(|g| g.kind == GlobalKind::Alias)
-                    && self.edits.fate(stands_for) != Fate::Declare;
-                if follows {
-                    continue;
-                }
-                // Through an expression, it stands for a part of the object.
-                if stands_for != base {
-                    return Err(Error::unsupported(format!(
-                        "alias {} is kept by the linker, but {}, which it stands for, is not",
-                        String::from_utf8_lossy(&g.name),
-                        String::from_utf8_lossy(&of.name),
-                    )));
-                }
-                // One gets the body, the others stand for it: LLVM's internal copy is one, too.
-                match defined {
-                    Some(copy) => self.edits.global(alias).aliasee = Some(copy),
-                    None => {
-                        self.edits.global(alias).fate = Fate::Define;
-                        defined = Some(alias);
-                    }
-                }
-            }
-        }
-        self.aliases = bases;
-        Ok(())
-    }
-
-    /// Aliases of an alias that became a declaration stand for what that one stood for.
-    fn past_discarded_aliases(&mut self, base: usize, aliases: &[usize]) {
-        for &alias in aliases {
-            let Some(next) = self.global(alias).map(|g| g.operand as usize) else { continue };
-            let through_discarded = self.edits.fate(next) == Fate::Declare
-                && self.global(next).is_some_and(|g| g.kind == GlobalKind::Alias);
-            if through_discarded && self.edits.fate(alias) == Fate::Keep {
-                self.edits.global(alias).aliasee = Some(base);
+            if g.comdat != 0 {
+                self.discarded_comdats.insert(g.comdat);
             }
         }
     }
 
-    /// The other members of comdats of which a member was discarded.
+    /// All members of comdats of which a member was discarded.
     fn discarded_comdats(&mut self) {
         if self.discarded_comdats.is_empty() {
             return;
@@ -193,17 +109,17 @@ impl Pass<'_, '_> {
             if g.comdat == 0 || !self.discarded_comdats.contains(&g.comdat) {
                 continue;
             }
-            if self.edits.fate(id) != Fate::Keep {
-                continue;
-            }
-            let keep_local = g.name.is_empty() || self.aliases.contains_key(&id);
-            let edit = self.edits.global(id);
+            let edit = self.merging.edits.global(id);
             edit.clear_comdat = true;
-            // Without a name it cannot be found elsewhere: it stays a local, for the bodies that
-            // are still there to be inlined.
-            if !g.is_declaration && !keep_local {
+            // Without a name it cannot be found elsewhere: it stays a local of the bodies that use it.
+            if !g.is_declaration && !g.name.is_empty() {
                 edit.linkage = Some(Linkage::AvailableExternally);
             }
         }
     }
+}
+
+/// Whether the definition that prevails means the same.
+fn same_elsewhere(linkage: Linkage) -> bool {
+    matches!(linkage, Linkage::LinkOnceOdr | Linkage::WeakOdr | Linkage::AvailableExternally)
 }

@@ -96,17 +96,18 @@ impl<'a> SavedLink<'a> {
     }
 }
 
-/// The resolutions as LLVM saves them, and as `run` takes them again.
+/// The resolutions as LLVM saves them, and as `run` takes them again: in the order of each file's
+/// symbols, whatever the order in which they were given.
 ///
 /// # Errors
-/// Misuse, for text that says no resolution.
+/// Where a file cannot be read or does not fit its resolutions.
 pub fn resolution_text(inputs: &[FileInput<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for input in inputs {
         line(&mut text, &[input.path]);
-        for said in input.said.clone() {
-            let said = said?;
-            let r = said.resolution;
+        let bytes = input.bytes()?;
+        let file = InputFile::open(&bytes)?;
+        for (symbol, r) in file.symbols().zip(input.resolve(&file)?) {
             let letters: Vec<u8> = [
                 (r.prevailing, b'p'),
                 (r.final_definition_in_linkage_unit, b'l'),
@@ -117,7 +118,7 @@ pub fn resolution_text(inputs: &[FileInput<'_>]) -> Result<Vec<u8>> {
             .filter(|(on, _)| *on)
             .map(|&(_, letter)| letter)
             .collect();
-            line(&mut text, &[b"-r=", input.path, b",", &said.symbol, b",", &letters]);
+            line(&mut text, &[b"-r=", input.path, b",", symbol.name, b",", &letters]);
         }
     }
     Ok(text)

@@ -1,0 +1,107 @@
+//! Modules merged as LLVM's resolution-based LTO does: by `IRMover`, with what it is to keep.
+//!
+//! In: the merged module, and one module after another with the names of its definitions that are
+//! kept. Out: the merged module, whose global values stand in LLVM's order. Knows nothing of why a
+//! definition is kept.
+//!
+//! The C API merges by `Linker`, which chooses among definitions by linkage, brings variables before
+//! functions, and learns all types of the merged module anew for each module that is added.
+//! `IRMover` is C++; libLLVM exports its two functions in all versions from 14 on, LLVM's LTO being
+//! one of their callers. The ABI is Itanium's, where a reference, and an argument that has a
+//! destructor, travel as the address, and a result that has one goes to a place that the caller
+//! names (llvm/Linker/IRMover.h, llvm/ADT/FunctionExtras.h).
+
+#![allow(unsafe_code)]
+
+use super::api::{self, Api};
+use super::edit::Editor;
+use super::{GlobalKind, Linkage};
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+use std::ffi::c_void;
+
+/// `ArrayRef<GlobalValue *>`.
+#[repr(C)]
+pub(super) struct Values {
+    start: *const *mut api::Value,
+    count: usize,
+}
+
+/// A result that the callee writes to memory; more than two words are returned so by every ABI. Of
+/// an `Error` the first word counts: the address of what went wrong, whose lowest bit is a mark.
+#[repr(C)]
+pub(super) struct InMemory([usize; 4]);
+
+/// `IRMover::move(unique_ptr<Module>, ArrayRef<GlobalValue *>, callback, bool)`.
+pub(super) type Move =
+    unsafe extern "C" fn(*mut c_void, *mut *mut api::Module, Values, *mut c_void, bool) -> InMemory;
+
+/// Room for an `IRMover`: a reference and three hash tables, some ten words.
+type Room = [u128; 64];
+
+/// An `IRMover` of one merged module.
+pub(super) struct Mover {
+    /// The object. It is not destroyed: no libLLVM exports its destructor, and its tables' memory,
+    /// to which the context's metadata refers, ends with the process.
+    object: Box<Room>,
+    call: Move,
+}
+
+impl Mover {
+    /// For a module into which nothing was merged yet.
+    ///
+    /// # Errors
+    /// Unsupported, where this libLLVM does not export the class.
+    pub(super) fn new(api: &Api, merged: *mut api::Module) -> Result<Mover> {
+        let (Some(construct), Some(call)) = (api.f._ZN4llvm7IRMoverC1ERNS_6ModuleE, api.mover())
+        else {
+            return Err(Error::unsupported(
+                "this libLLVM does not export llvm::IRMover, by which LTO merges modules",
+            ));
+        };
+        let mut object: Box<Room> = Box::new([0; 64]);
+        // SAFETY: room enough, aligned for anything, and a live module.
+        unsafe { construct((&raw mut *object).cast(), merged) };
+        Ok(Mover { object, call })
+    }
+
+    /// Merges `source`, which is consumed in any case: those of its definitions that `keep` names,
+    /// variables that are appended to, and what these refer to and no other module can define.
+    /// What is available_externally is passed over where there is a definition.
+    pub(super) fn merge(
+        &mut self,
+        into: &Editor<'_>,
+        source: &Editor<'_>,
+        keep: &HashSet<&str>,
+    ) -> Result<()> {
+        let mut values = Vec::new();
+        let appending = source.values(GlobalKind::Variable);
+        values.extend(appending.filter(|&value| source.linkage(value) == Linkage::Appending));
+        // The order of LLVM's symbol tables (`ModuleSymbolTable::addModule`).
+        let kinds =
+            [GlobalKind::Function, GlobalKind::Variable, GlobalKind::Alias, GlobalKind::IFunc];
+        for value in kinds.into_iter().flat_map(|kind| source.values(kind)) {
+            let name = String::from_utf8_lossy(source.name(value));
+            if keep.contains(&*name)
+                && (source.linkage(value) != Linkage::AvailableExternally || !into.defines(&name))
+            {
+                values.push(value);
+            }
+        }
+        let mut module = source.module;
+        // An empty callback: nothing is added on the way.
+        let mut callback: Room = [0; 64];
+        let values = Values { start: values.as_ptr(), count: values.len() };
+        // SAFETY: the object was constructed; the values are of the source, which is of the same
+        // context as the merged module. The callee leaves null in `module`.
+        let failed = unsafe {
+            let object: *mut c_void = (&raw mut *self.object).cast();
+            (self.call)(object, &raw mut module, values, (&raw mut callback).cast(), false)
+        };
+        let error = (failed.0[0] & !1) as *mut api::ErrorInfo;
+        match into.api.error(error) {
+            None => Ok(()),
+            Some(text) => Err(Error::malformed(text)),
+        }
+    }
+}
