@@ -89,11 +89,27 @@ pub fn read<S: Source>(sources: &[S], behaviour: &Behaviour) -> Result<ThinInput
     read_with(sources, behaviour, &ReadOptions::THIN_LINK)
 }
 
-/// As [`read`], with more than the thin link looks at.
+/// As [`read`], with more than the thin link looks at. Where a function makes virtual calls that are
+/// to be resolved, all is read once more, with what that takes.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_with<S: Source>(
+    sources: &[S],
+    behaviour: &Behaviour,
+    options: &ReadOptions,
+) -> Result<ThinInputs> {
+    let read = read_all(sources, behaviour, options)?;
+    match !options.type_id_metadata && read.index.mentions_types() {
+        false => Ok(read),
+        true => {
+            drop(read);
+            read_all(sources, behaviour, &options.with_types())
+        }
+    }
+}
+
+fn read_all<S: Source>(
     sources: &[S],
     behaviour: &Behaviour,
     options: &ReadOptions,
@@ -161,7 +177,9 @@ fn read_file<S: Source>(
     options: &ReadOptions,
 ) -> Result<FileRead> {
     // An error is told by who has read all of the file, and knows the bits' places in it.
-    if let Some(excerpt) = source.excerpt()
+    // An excerpt need not have all names.
+    if !options.type_id_metadata
+        && let Some(excerpt) = source.excerpt()
         && let Ok(file) = InputFile::open(&excerpt)
         && file.uses_stored_table()
         && let Ok(read) = read_modules(source, &file, behaviour, options)

@@ -99,6 +99,7 @@ impl<'p> Shards<'p> {
     fn with_overrides<T>(&self, f: impl FnOnce(&Overrides<'_>) -> T) -> T {
         let indirect = &self.plan.indirect;
         let callee = |caller, callee| indirect.callee(caller, callee);
+        let devirtualization = &self.plan.devirtualization;
         f(&Overrides {
             flags: Some(&self.flags),
             function_flags: Some(&self.function_flags),
@@ -106,6 +107,8 @@ impl<'p> Shards<'p> {
             entry_counts: Some(self.plan.entry_counts.counts()),
             index_flags: Some(self.plan.index_flags),
             callee: if indirect.is_empty() { None } else { Some(&callee) },
+            virtual_callees: Some(devirtualization.all_callees()),
+            type_ids: Some(devirtualization.type_ids(self.index)),
         })
     }
 
@@ -120,14 +123,20 @@ impl<'p> Shards<'p> {
     /// is imported.
     pub fn combined_index_before_linkage(&self, format: Format) -> Vec<u8> {
         let before = self.plan.before_linkage();
-        let flags: Vec<GvFlags> = self.index.summaries().map(|s| before.flags(s)).collect();
+        let summaries = || self.index.summaries();
+        let flags: Vec<GvFlags> = summaries().map(|s| before.flags(s)).collect();
+        let variable_flags: Vec<VariableFlags> =
+            summaries().map(|s| before.variable_flags(s)).collect();
         let options = WriteOptions { format, function_table: false };
         let mut writer = CombinedWriter::new(self.index);
         self.with_overrides(|overrides| {
             let overrides = Overrides {
                 flags: Some(&flags),
                 function_flags: None,
+                variable_flags: Some(&variable_flags),
                 entry_counts: None,
+                virtual_callees: None,
+                type_ids: None,
                 index_flags: Some(before.index_flags()),
                 ..*overrides
             };

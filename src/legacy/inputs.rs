@@ -16,7 +16,9 @@ use crate::distributed::read_options;
 use crate::engine::Producer;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
-use crate::summary::{ModuleId, ModuleSummaryIndex, guid_of_value, read_module, renamed_values};
+use crate::summary::{
+    ModuleId, ModuleSummaryIndex, ReadOptions, guid_of_value, read_module, renamed_values,
+};
 use crate::symbols::InputFile;
 use crate::symbols::triple::Triple;
 use crate::thinlink::{Behaviour, ThinLinkOptions};
@@ -119,8 +121,20 @@ impl<'a> Modules<'a> {
         thin_link: &ThinLinkOptions,
     ) -> Result<(ModuleSummaryIndex, Vec<Option<ModuleId>>)> {
         let options = read_options(thin_link);
+        let read = self.combined(&options)?;
+        match !options.type_id_metadata && read.0.mentions_types() {
+            false => Ok(read),
+            // What virtual calls call takes more than most links need.
+            true => self.combined(&options.with_types()),
+        }
+    }
+
+    fn combined(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<(ModuleSummaryIndex, Vec<Option<ModuleId>>)> {
         let read = |module: &Module<'a>| {
-            read_module(&module.location, module.identifier.as_bytes(), &options).map_err(|error| {
+            read_module(&module.location, module.identifier.as_bytes(), options).map_err(|error| {
                 let error = error.in_file(&module.identifier);
                 error.context("can't create module summary index for buffer")
             })

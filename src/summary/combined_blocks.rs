@@ -192,7 +192,8 @@ impl Task<'_, '_> {
             }
         }
         self.write_cfi_names(w, strtab);
-        for id in self.index.type_ids().iter().filter(|id| types.contains(&id.guid)) {
+        let type_ids = self.overrides.type_ids.unwrap_or(self.index.type_ids());
+        for id in type_ids.iter().filter(|id| types.contains(&id.guid)) {
             emit_plain(w, fs::TYPE_ID, &type_id_fields(id, strtab));
         }
         if self.index.block_count() != 0 {
@@ -375,10 +376,12 @@ impl Task<'_, '_> {
             write_only += u64::from(r.is_write_only());
         }
         let calls = || {
-            summary.calls().filter_map(|(callee, info)| {
-                let callee = self.overrides.callee(summary.id(), callee);
-                Some((self.value_id(callee)?, u64::from(info.0)))
-            })
+            let own = summary.calls();
+            let own = own.map(|(to, info)| (self.overrides.callee(summary.id(), to), info));
+            let hot = CallInfo::new(Hotness::Hot, false);
+            let virtual_callees = self.overrides.virtual_callees(summary.id()).iter();
+            own.chain(virtual_callees.map(move |&to| (ValueId(to), hot)))
+                .filter_map(|(to, info)| Some((self.value_id(to)?, u64::from(info.0))))
         };
         let scalars = [
             value,

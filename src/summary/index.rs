@@ -381,6 +381,17 @@ impl ModuleSummaryIndex {
         &self.level.cfi_function_decls
     }
 
+    /// Whether some function tests a type or calls a virtual function of one.
+    pub fn mentions_types(&self) -> bool {
+        self.tables.extras.as_ref().is_some_and(|extras| {
+            !(extras.type_tests.is_empty()
+                && extras.type_test_assume_vcalls.is_empty()
+                && extras.type_checked_load_vcalls.is_empty()
+                && extras.type_test_assume_const_vcalls.is_empty()
+                && extras.type_checked_load_const_vcalls.is_empty())
+        })
+    }
+
     /// Whether this is a combined index, of several modules or read from such a file.
     pub fn is_combined(&self) -> bool {
         self.level.combined

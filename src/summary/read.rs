@@ -51,6 +51,11 @@ impl ReadOptions {
     /// What the combined index is made of, and the thin link looks at.
     pub const THIN_LINK: Self =
         ReadOptions { names: false, type_id_metadata: false, separator: LocalSeparator::Semicolon };
+
+    /// These, with what tells which function a virtual call calls.
+    pub fn with_types(&self) -> Self {
+        ReadOptions { names: true, type_id_metadata: true, ..*self }
+    }
 }
 
 /// Reads the summaries of a file in any container, one part for each module that has some. Parts

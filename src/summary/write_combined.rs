@@ -48,12 +48,21 @@ pub struct Overrides<'o> {
     pub index_flags: Option<IndexFlags>,
     /// Where a summary's call of a value goes, where that is not the value itself.
     pub callee: Option<&'o (dyn Fn(SummaryId, ValueId) -> ValueId + Sync)>,
+    /// What summaries call in place of virtual functions, behind their other calls; numbers of
+    /// values. The calls are written as hot.
+    pub virtual_callees: Option<&'o HashMap<SummaryId, Vec<u32>>>,
+    /// The resolutions of type identifiers, sorted by the GUID of the name.
+    pub type_ids: Option<&'o [TypeIdSummary]>,
 }
 
 impl Overrides<'_> {
     #[inline]
     pub(super) fn callee(&self, caller: SummaryId, callee: ValueId) -> ValueId {
         self.callee.map_or(callee, |f| f(caller, callee))
+    }
+
+    pub(super) fn virtual_callees(&self, caller: SummaryId) -> &[u32] {
+        self.virtual_callees.and_then(|all| all.get(&caller)).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn flags(&self, s: Summary<'_>) -> GvFlags {

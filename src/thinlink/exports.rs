@@ -10,7 +10,7 @@
 use rayon::prelude::*;
 
 use super::bits::{AtomicBits, Bits};
-use super::{Attributes, Imports, IndirectCalls};
+use super::{Attributes, Devirtualization, Imports, IndirectCalls};
 use crate::summary::{ModuleSummaryIndex, SummaryId, SummaryKind, ValueId};
 
 /// The summaries that their modules export to others.
@@ -25,6 +25,7 @@ impl Exports {
         index: &ModuleSummaryIndex,
         indirect: &IndirectCalls,
         attributes: &Attributes,
+        devirtualization: &Devirtualization,
         imports: &Imports,
     ) -> Self {
         let exported = AtomicBits::new(index.summary_count());
@@ -45,7 +46,7 @@ impl Exports {
             for reference in base.refs() {
                 export(reference.value());
             }
-            for &callee in base.callees() {
+            for &callee in base.callees().iter().chain(devirtualization.callees(base.id())) {
                 export(indirect.callee(base.id(), ValueId(callee)));
             }
         });

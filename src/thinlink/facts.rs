@@ -10,7 +10,7 @@
 //! MD5 of that name, as LLVM does everywhere else.
 
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::bits::Bits;
 use super::options::ThinLinkOptions;
@@ -59,6 +59,9 @@ pub struct Facts {
     pub external: Bits,
     /// Values that may be in the dynamic symbol table.
     pub dynamic_export: Bits,
+    /// Names that bitcode mentions and nothing outside of the summaries does; kept where the link
+    /// checks for them.
+    seen_by_bitcode_alone: HashSet<Guid>,
     /// By summary, its flags after what the linker said of dso_local and redefined symbols.
     pub flags: Vec<GvFlags>,
     /// The modules, if any, in which values prevail that no module is named for.
@@ -162,6 +165,7 @@ impl Facts {
             any_preserved: false,
             external: Bits::new(values),
             dynamic_export: Bits::new(values),
+            seen_by_bitcode_alone: HashSet::new(),
             flags: index.summaries().map(|summary| summary.flags()).collect(),
             unknown_prevails_in: Bits::default(),
             partially_split: false,
@@ -238,6 +242,12 @@ impl Facts {
         for global in others.values() {
             facts.note(global, global.ir.and_then(|(guid, _)| index.find(guid)));
         }
+        if options.checks_visibility_to_regular_objects() {
+            let own = index.guids().iter().copied().zip(&by_value);
+            let all = own.chain(others.iter().map(|(name, global)| (*name, global)));
+            let inside = all.filter(|(_, global)| global.seen && !global.outside);
+            facts.seen_by_bitcode_alone = inside.map(|(name, _)| name).collect();
+        }
         facts.prevails = Prevails::Module(prevailing_module);
         if options.behaviour.unknown_prevails_in_regular_lto {
             let mut regular_lto = Bits::new(index.modules().len());
@@ -311,10 +321,26 @@ impl Facts {
         facts
     }
 
+    /// Keeps the names of values that other modules call in place of virtual calls, where the
+    /// legacy code generator decides, which knows names to preserve alone.
+    pub fn preserve_exported(&mut self, values: impl Iterator<Item = ValueId>) {
+        if matches!(self.prevails, Prevails::Copy(_)) {
+            values.for_each(|value| {
+                self.preserved.insert(value.index());
+            });
+        }
+    }
+
     /// What the linker said of a value.
     #[inline]
     pub fn prevailing_type(&self, value: ValueId) -> Prevailing {
         self.prevailing_type.get(value.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether the linker knows the name and nothing outside of the summaries refers to it; only of
+    /// use where [`ThinLinkOptions::checks_visibility_to_regular_objects`].
+    pub fn is_seen_by_bitcode_alone(&self, name: Guid) -> bool {
+        self.seen_by_bitcode_alone.contains(&name)
     }
 
     /// Whether the value must keep its name because it is preserved. For the resolution-based

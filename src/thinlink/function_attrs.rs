@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use super::bits::Bits;
-use super::{Facts, IndirectCalls, Linkages, Liveness};
+use super::{Devirtualization, Facts, IndirectCalls, Linkages, Liveness};
 use crate::ir::Linkage;
 use crate::summary::{FunctionFlags, ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId};
 
@@ -29,6 +29,7 @@ impl FunctionAttrs {
         index: &ModuleSummaryIndex,
         facts: &Facts,
         indirect: &IndirectCalls,
+        devirtualization: &Devirtualization,
         liveness: &Liveness,
         linkages: &Linkages,
     ) -> Self {
@@ -37,6 +38,7 @@ impl FunctionAttrs {
             index,
             facts,
             indirect,
+            devirtualization,
             liveness,
             linkages,
             found: FunctionAttrs { no_recurse: Bits::new(count), no_unwind: Bits::new(count) },
@@ -69,6 +71,7 @@ struct Propagation<'p> {
     index: &'p ModuleSummaryIndex,
     facts: &'p Facts,
     indirect: &'p IndirectCalls,
+    devirtualization: &'p Devirtualization,
     liveness: &'p Liveness,
     linkages: &'p Linkages,
     found: FunctionAttrs,
@@ -81,6 +84,8 @@ struct Visit<'v> {
     value: ValueId,
     caller: SummaryId,
     callees: &'v [u32],
+    /// What virtual calls became, behind those.
+    virtual_callees: &'v [u32],
     least: u32,
 }
 
@@ -99,7 +104,8 @@ impl<'p> Propagation<'p> {
                 continue;
             }
             candidates.push(value);
-            for &callee in function.callees() {
+            let virtual_callees = self.devirtualization.callees(function.id());
+            for &callee in function.callees().iter().chain(virtual_callees) {
                 let callee = self.indirect.callee(function.id(), ValueId(callee)).index();
                 known.insert(callee);
                 has_parent.insert(callee);
@@ -122,6 +128,9 @@ impl<'p> Propagation<'p> {
             }
             self.enter(root, &mut numbers, &mut next, &mut nodes, &mut visits);
             while let Some(visit) = visits.last_mut() {
+                if visit.callees.is_empty() {
+                    visit.callees = std::mem::take(&mut visit.virtual_callees);
+                }
                 if let Some((&callee, rest)) = visit.callees.split_first() {
                     visit.callees = rest;
                     let callee = self.indirect.callee(visit.caller, ValueId(callee));
@@ -172,6 +181,7 @@ impl<'p> Propagation<'p> {
             value,
             caller: function.map_or(SummaryId(0), Summary::id),
             callees: function.map_or(&[], Summary::callees),
+            virtual_callees: function.map_or(&[], |f| self.devirtualization.callees(f.id())),
             least: *next,
         });
         *next += 1;
@@ -192,7 +202,7 @@ impl<'p> Propagation<'p> {
                 no_unwind = false;
             }
             let callees = self.index.summary(caller).map_or(&[][..], Summary::callees);
-            for &callee in callees {
+            for &callee in callees.iter().chain(self.devirtualization.callees(caller)) {
                 let callee = self.indirect.callee(caller, ValueId(callee));
                 let Some(callee) = self.prevailing(callee) else { return };
                 let flags = self.flags(callee);

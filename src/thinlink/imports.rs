@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::bits::{AtomicBits, Bits};
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
-use super::{Attributes, Facts, IndirectCalls, Liveness, Reuse};
+use super::{Attributes, Devirtualization, Facts, IndirectCalls, Liveness, Reuse};
 use crate::summary::{
     Hotness, ModuleId, ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId,
 };
@@ -272,6 +272,7 @@ pub struct Importer<'i> {
     indirect: &'i IndirectCalls,
     liveness: &'i Liveness,
     attributes: &'i Attributes,
+    devirtualization: &'i Devirtualization,
     options: &'i ThinLinkOptions,
     /// Values of which some copy is a variable that may be imported (or declared).
     importable_variables: Bits,
@@ -291,6 +292,7 @@ impl<'i> Importer<'i> {
         indirect: &'i IndirectCalls,
         liveness: &'i Liveness,
         attributes: &'i Attributes,
+        devirtualization: &'i Devirtualization,
         options: &'i ThinLinkOptions,
     ) -> Self {
         let mut importer = Importer {
@@ -299,6 +301,7 @@ impl<'i> Importer<'i> {
             indirect,
             liveness,
             attributes,
+            devirtualization,
             options,
             importable_variables: Bits::default(),
             least_sizes: Vec::new(),
@@ -439,7 +442,8 @@ impl<'i> Importer<'i> {
         observer: &mut O,
     ) {
         self.import_variables(function, scratch, observer);
-        for (callee, info) in function.calls() {
+        let virtual_calls = self.devirtualization.calls(function.id());
+        for (callee, info) in function.calls().chain(virtual_calls) {
             if *cutoff == Some(0) {
                 continue;
             }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::bits::{AtomicBits, Bits};
 use super::options::{ThinLinkOptions, VisibilityScheme};
-use super::{Exports, Facts, Liveness};
+use super::{Devirtualization, Exports, Facts, Liveness};
 use crate::ir::{Linkage, Visibility};
 use crate::summary::{GvFlags, ModuleSummaryIndex, SummaryId, SummaryKind, ValueId};
 
@@ -50,6 +50,7 @@ impl Linkages {
         facts: &Facts,
         liveness: &Liveness,
         exports: &Exports,
+        devirtualization: &Devirtualization,
         steps: Steps,
         options: &ThinLinkOptions,
     ) -> Self {
@@ -71,6 +72,7 @@ impl Linkages {
             facts,
             liveness,
             exports,
+            devirtualization,
             options,
             aliasees,
             cfi,
@@ -118,6 +120,7 @@ struct Resolver<'r> {
     facts: &'r Facts,
     liveness: &'r Liveness,
     exports: &'r Exports,
+    devirtualization: &'r Devirtualization,
     options: &'r ThinLinkOptions,
     /// Summaries that an alias stands for.
     aliasees: Bits,
@@ -154,6 +157,7 @@ impl Resolver<'_> {
         let external = self.facts.external.get(value.index())
             && self.liveness.is_value_live(self.index, value)
             || self.cfi.get(value.index())
+            || self.devirtualization.exports(value)
             || self.facts.is_exported_by_preservation(value);
         for &id in copies {
             let mut flags = self.get(id);

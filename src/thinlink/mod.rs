@@ -10,6 +10,7 @@
 //! | `facts` | what the linker said, by value | `addModuleToGlobalRes`, `computePrevailingCopies` |
 //! | `liveness` | what is reached; where indirect calls go | `computeDeadSymbolsAndUpdateIndirectCalls` |
 //! | `attributes` | read-only, write-only, dso_local | `propagateAttributes` |
+//! | `devirt`, `glob` | virtual calls with one target | `runWholeProgramDevirtOnIndex` |
 //! | `module_order`, `order` | the order of LLVM's hash tables | `collectDefinedGVSummariesPerModule` |
 //! | `imports` | what each module imports | `ComputeCrossModuleImport` |
 //! | `workload` | what the user says belongs together | `WorkloadImportsManager` |
@@ -27,11 +28,13 @@
 mod attributes;
 mod bits;
 mod call_graph;
+mod devirt;
 mod entry_counts;
 mod exports;
 mod facts;
 mod failures;
 mod function_attrs;
+mod glob;
 mod imports;
 mod linkage;
 mod liveness;
@@ -46,6 +49,7 @@ mod workload;
 pub use attributes::Attributes;
 pub use bits::Bits;
 pub use call_graph::CallGraph;
+pub use devirt::Devirtualization;
 pub use entry_counts::EntryCounts;
 pub use exports::Exports;
 pub use facts::{Facts, Mention, ModuleSymbols, Prevailing};

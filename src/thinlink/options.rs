@@ -29,6 +29,9 @@ pub struct Behaviour {
     pub unknown_prevails_in_regular_lto: bool,
     /// `-thinlto-synthesize-entry-counts` is known.
     pub synthesizes_entry_counts: bool,
+    /// A function that never returns may be what a virtual call calls, unless an option says
+    /// otherwise. Source: `WholeProgramDevirtKeepUnreachableFunction`.
+    pub keeps_unreachable_functions: bool,
     /// Which runtime library functions code generation may call, and so are preserved, is LLVM
     /// 22's list; otherwise what the symbol table of each file says, which its own LLVM made.
     pub newest_runtime_library: bool,
@@ -44,6 +47,7 @@ impl Behaviour {
         marks_internalize_and_promote: false,
         unknown_prevails_in_regular_lto: true,
         synthesizes_entry_counts: true,
+        keeps_unreachable_functions: false,
         newest_runtime_library: false,
     };
     /// LLVM 22.
@@ -55,6 +59,7 @@ impl Behaviour {
         marks_internalize_and_promote: true,
         unknown_prevails_in_regular_lto: false,
         synthesizes_entry_counts: false,
+        keeps_unreachable_functions: true,
         newest_runtime_library: true,
     };
 
@@ -109,8 +114,25 @@ pub struct ThinLinkOptions {
     pub disable_thinlto_funcattrs: bool,
     /// `-enable-lto-internalization`.
     pub enable_lto_internalization: bool,
-    /// `-whole-program-visibility`, or the linker said so.
+    /// `-whole-program-visibility`, or a linker said so that checks nothing.
     pub whole_program_visibility: bool,
+    /// `-whole-program-visibility-enabled-in-lto`: a linker said so that may have checked it.
+    pub whole_program_visibility_enabled_in_lto: bool,
+    /// `-validate-all-vtables-have-type-infos`: what the linker said counts for types alone that
+    /// no native code derives from.
+    pub validate_all_vtables_have_type_infos: bool,
+    /// `-all-vtables-have-type-infos`: the linker found RTTI beside every virtual table.
+    pub all_vtables_have_type_infos: bool,
+    /// `-disable-whole-program-visibility`, whoever has said it.
+    pub disable_whole_program_visibility: bool,
+    /// `-wholeprogramdevirt-skip`: patterns of functions that virtual calls are not turned into
+    /// calls of.
+    pub wholeprogramdevirt_skip: Vec<String>,
+    /// `-wholeprogramdevirt-keep-unreachable-function`: a function that never returns may be the
+    /// target of a virtual call. `None` for what that LLVM does.
+    pub wholeprogramdevirt_keep_unreachable_function: Option<bool>,
+    /// `-wholeprogramdevirt-print-index-based`: the drivers tell what was devirtualized.
+    pub wholeprogramdevirt_print_index_based: bool,
     /// `-supports-hot-cold-new`: the allocator has the interfaces.
     pub supports_hot_cold_new: bool,
     /// `-use-source-filename-for-promoted-locals`: the names of local definitions that others refer
@@ -145,6 +167,13 @@ impl Default for ThinLinkOptions {
             disable_thinlto_funcattrs: true,
             enable_lto_internalization: true,
             whole_program_visibility: false,
+            whole_program_visibility_enabled_in_lto: false,
+            validate_all_vtables_have_type_infos: false,
+            all_vtables_have_type_infos: false,
+            disable_whole_program_visibility: false,
+            wholeprogramdevirt_skip: Vec::new(),
+            wholeprogramdevirt_keep_unreachable_function: None,
+            wholeprogramdevirt_print_index_based: false,
             supports_hot_cold_new: false,
             use_source_filename_for_promoted_locals: false,
             thinlto_synthesize_entry_counts: false,
@@ -160,6 +189,8 @@ enum Field<'o> {
     Unsigned(&'o mut u32),
     Int(&'o mut i32),
     Float(&'o mut f32),
+    /// Words between commas, of every occurrence.
+    List(&'o mut Vec<String>),
 }
 
 impl ThinLinkOptions {
@@ -182,6 +213,23 @@ impl ThinLinkOptions {
             "disable-thinlto-funcattrs" => Field::Bool(&mut self.disable_thinlto_funcattrs),
             "enable-lto-internalization" => Field::Bool(&mut self.enable_lto_internalization),
             "whole-program-visibility" => Field::Bool(&mut self.whole_program_visibility),
+            "whole-program-visibility-enabled-in-lto" => {
+                Field::Bool(&mut self.whole_program_visibility_enabled_in_lto)
+            }
+            "validate-all-vtables-have-type-infos" => {
+                Field::Bool(&mut self.validate_all_vtables_have_type_infos)
+            }
+            "all-vtables-have-type-infos" => Field::Bool(&mut self.all_vtables_have_type_infos),
+            "disable-whole-program-visibility" => {
+                Field::Bool(&mut self.disable_whole_program_visibility)
+            }
+            "wholeprogramdevirt-skip" => Field::List(&mut self.wholeprogramdevirt_skip),
+            "wholeprogramdevirt-keep-unreachable-function" => Field::Bool(
+                self.wholeprogramdevirt_keep_unreachable_function.get_or_insert_default(),
+            ),
+            "wholeprogramdevirt-print-index-based" => {
+                Field::Bool(&mut self.wholeprogramdevirt_print_index_based)
+            }
             "supports-hot-cold-new" => Field::Bool(&mut self.supports_hot_cold_new),
             "use-source-filename-for-promoted-locals" => {
                 Field::Bool(&mut self.use_source_filename_for_promoted_locals)
@@ -227,15 +275,42 @@ impl ThinLinkOptions {
             Some(Field::Float(field)) => {
                 *field = value.and_then(|v| v.parse().ok()).ok_or_else(|| bad("floating point"))?;
             }
+            Some(Field::List(field)) => {
+                let words = value.ok_or_else(|| bad("list"))?.split(',');
+                field.extend(words.map(str::to_owned));
+            }
         }
         Ok(true)
+    }
+
+    /// `hasWholeProgramVisibility`, and what `LTO::runThinLTO` makes of the linker's word: whether
+    /// public types count as seen whole.
+    pub fn has_whole_program_visibility(&self) -> bool {
+        (self.whole_program_visibility || self.is_enabled_by_linker())
+            && !self.disable_whole_program_visibility
+    }
+
+    fn is_enabled_by_linker(&self) -> bool {
+        self.whole_program_visibility_enabled_in_lto
+            && (!self.validate_all_vtables_have_type_infos || self.all_vtables_have_type_infos)
+    }
+
+    /// Whether types that native code may derive from stay public even so.
+    pub fn checks_visibility_to_regular_objects(&self) -> bool {
+        self.is_enabled_by_linker() && self.validate_all_vtables_have_type_infos
+    }
+
+    /// Whether a function that never returns may be the target of a virtual call.
+    pub fn keeps_unreachable_functions(&self) -> bool {
+        let asked = self.wholeprogramdevirt_keep_unreachable_function;
+        asked.unwrap_or(self.behaviour.keeps_unreachable_functions)
     }
 
     /// Whether the option `name` needs a value.
     pub fn wants_value(name: &str) -> bool {
         matches!(
             ThinLinkOptions::default().field(name),
-            Some(Field::Unsigned(_) | Field::Int(_) | Field::Float(_))
+            Some(Field::Unsigned(_) | Field::Int(_) | Field::Float(_) | Field::List(_))
         )
     }
 }
@@ -258,6 +333,24 @@ mod tests {
         let e = o.take("import-instr-limit=x").unwrap_err();
         assert!(e.to_string().contains("'x' value invalid for uint argument!"), "{e}");
         assert!(o.take("compute-dead=perhaps").is_err());
+    }
+
+    #[test]
+    fn a_linker_that_checks_must_have_found_all_rtti() {
+        let mut o = ThinLinkOptions::default();
+        assert!(!o.has_whole_program_visibility());
+        assert!(o.take("whole-program-visibility-enabled-in-lto").unwrap());
+        assert!(o.has_whole_program_visibility() && !o.checks_visibility_to_regular_objects());
+        assert!(o.take("validate-all-vtables-have-type-infos").unwrap());
+        assert!(!o.has_whole_program_visibility());
+        assert!(o.take("all-vtables-have-type-infos").unwrap());
+        assert!(o.has_whole_program_visibility() && o.checks_visibility_to_regular_objects());
+        assert!(o.take("disable-whole-program-visibility").unwrap());
+        assert!(!o.has_whole_program_visibility());
+        assert!(o.take("wholeprogramdevirt-skip=a,b*").unwrap());
+        assert!(o.take("wholeprogramdevirt-skip=c").unwrap());
+        assert_eq!(o.wholeprogramdevirt_skip, ["a", "b*", "c"]);
+        assert!(ThinLinkOptions::wants_value("wholeprogramdevirt-skip"));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::linkage::Steps;
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{
-    Attributes, EntryCounts, Exports, Facts, Importer, Imports, IndirectCalls, Linkages, Liveness,
-    ModuleSymbols, Observer, Scratch,
+    Attributes, Devirtualization, EntryCounts, Exports, Facts, Importer, Imports, IndirectCalls,
+    Linkages, Liveness, ModuleSymbols, Observer, Scratch,
 };
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -30,6 +30,8 @@ pub struct LinkPlan {
     pub liveness: Liveness,
     /// What is known of variables.
     pub attributes: Attributes,
+    /// Which virtual calls have one target.
+    pub devirtualization: Devirtualization,
     /// LLVM's order of modules and definitions.
     pub order: ModuleOrder,
     /// Who imports what.
@@ -138,6 +140,7 @@ impl LinkPlan {
             &self.indirect,
             &self.liveness,
             &self.attributes,
+            &self.devirtualization,
             &self.options,
         );
         importer.select(&self.order, module, &mut Scratch::new(index), &mut None, observer);
@@ -162,14 +165,25 @@ impl LinkPlan {
         };
         // Much of what is known is found out by one thread; the order depends on none of it.
         let (known, order) = rayon::join(what_is_known, || ModuleOrder::new(index, thin_modules));
-        let (facts, indirect, liveness, attributes) = known?;
+        let (mut facts, indirect, liveness, attributes) = known?;
+        let mut devirtualization = Devirtualization::compute(index, &facts, &liveness, options);
+        facts.preserve_exported(devirtualization.exported());
         let imports = if options.import {
-            Importer::new(index, &facts, &indirect, &liveness, &attributes, options)
-                .select_all(&order)
+            Importer::new(
+                index,
+                &facts,
+                &indirect,
+                &liveness,
+                &attributes,
+                &devirtualization,
+                options,
+            )
+            .select_all(&order)
         } else {
             Imports::none(index)
         };
-        let exports = Exports::compute(index, &indirect, &attributes, &imports);
+        let exports = Exports::compute(index, &indirect, &attributes, &devirtualization, &imports);
+        devirtualization.rename_exported(index, &exports);
         let mut index_flags = index.flags();
         let mut flag = |on: bool, bits: u64| {
             if on {
@@ -182,7 +196,7 @@ impl LinkPlan {
             IndexFlags::WITH_ATTRIBUTE_PROPAGATION | IndexFlags::WITH_DSO_LOCAL_PROPAGATION,
         );
         flag(facts.partially_split, IndexFlags::PARTIALLY_SPLIT_LTO_UNITS);
-        flag(options.whole_program_visibility, IndexFlags::WITH_WHOLE_PROGRAM_VISIBILITY);
+        flag(options.has_whole_program_visibility(), IndexFlags::WITH_WHOLE_PROGRAM_VISIBILITY);
         flag(options.supports_hot_cold_new, IndexFlags::WITH_SUPPORTS_HOT_COLD_NEW);
         Ok(LinkPlan {
             linkages: Linkages::unchanged(&facts),
@@ -192,6 +206,7 @@ impl LinkPlan {
             indirect,
             liveness,
             attributes,
+            devirtualization,
             order,
             imports,
             exports,
@@ -206,6 +221,7 @@ impl LinkPlan {
             &self.facts,
             &self.liveness,
             &self.exports,
+            &self.devirtualization,
             steps,
             &self.options,
         );
@@ -217,6 +233,7 @@ impl LinkPlan {
                 index,
                 &self.facts,
                 &self.indirect,
+                &self.devirtualization,
                 &self.liveness,
                 &self.linkages,
             );
@@ -252,7 +269,7 @@ impl LinkPlan {
     /// A variable's flags after all phases.
     #[inline]
     pub fn variable_flags(&self, summary: Summary<'_>) -> VariableFlags {
-        self.attributes.variable_flags(summary)
+        self.devirtualization.variable_flags(summary, self.attributes.variable_flags(summary))
     }
 }
 
@@ -269,10 +286,16 @@ impl BeforeLinkage<'_> {
         self.plan.with_liveness(summary, flags.unwrap_or_default())
     }
 
+    /// A variable's flags.
+    pub fn variable_flags(&self, summary: Summary<'_>) -> VariableFlags {
+        self.plan.attributes.variable_flags(summary)
+    }
+
     /// The flags of the index.
     pub fn index_flags(&self) -> IndexFlags {
-        let later =
-            IndexFlags::WITH_INTERNALIZE_AND_PROMOTE | IndexFlags::HAS_SYNTHETIC_ENTRY_COUNTS;
+        let later = IndexFlags::WITH_INTERNALIZE_AND_PROMOTE
+            | IndexFlags::HAS_SYNTHETIC_ENTRY_COUNTS
+            | IndexFlags::WITH_WHOLE_PROGRAM_VISIBILITY;
         IndexFlags(self.plan.index_flags.0 & !later)
     }
 }

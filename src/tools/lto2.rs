@@ -321,9 +321,6 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"print-import-failures" => job.shown.failures = boolean(&name, value)?,
             b"dump-thin-cg-sccs" => job.shown.components = boolean(&name, value)?,
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
-            b"whole-program-visibility-enabled-in-lto" => {
-                job.options.whole_program_visibility = boolean(&name, value)?;
-            }
             b"llvm-version" => {
                 let value = parser.value(&name, value)?;
                 let major = std::str::from_utf8(&value).ok().and_then(|s| s.parse().ok());

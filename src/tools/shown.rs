@@ -1,8 +1,8 @@
 //! What LLVM's options for looking at a thin link print.
 //!
 //! In: the files of a link with what the linker said. Out: `-print-summary-global-ids`, the GUIDs of
-//! every module's values, and `-print-import-failures`, the callees that modules do not import, to
-//! the standard error; `-dump-thin-cg-sccs`, the functions that call one another, to the standard
+//! every module's values, `-print-import-failures`, the callees that modules do not import, and
+//! `-wholeprogramdevirt-print-index-based`, what virtual calls call, to the standard error; `-dump-thin-cg-sccs`, the functions that call one another, to the standard
 //! output.
 
 use std::io::{self, Write};
@@ -38,13 +38,17 @@ impl Shown {
                 let _ = io::stderr().write_all(&text);
             }
         }
-        if self.components || self.failures {
+        let devirtualized = options.wholeprogramdevirt_print_index_based;
+        if self.components || self.failures || devirtualized {
             let wanted = distributed::read_options(options);
             let read = distributed::read_with(inputs, &options.behaviour, &wanted)?;
             let plan = read.plan(options)?;
             if self.components {
                 let text = CallGraph::new(&read.index, &plan.indirect).components_text();
                 let _ = io::stdout().write_all(text.as_bytes());
+            }
+            if devirtualized {
+                let _ = io::stderr().write_all(&devirtualized_calls(&read.index, &plan));
             }
             if self.failures {
                 let mut names = ValueNames::default();
@@ -56,6 +60,18 @@ impl Shown {
         }
         Ok(())
     }
+}
+
+/// A line for each function that some virtual call calls now.
+fn devirtualized_calls(index: &ModuleSummaryIndex, plan: &LinkPlan) -> Vec<u8> {
+    let mut text = Vec::new();
+    for target in plan.devirtualization.targets() {
+        let guid = index.guid(target).0.to_string();
+        let parts: [&[u8]; 5] =
+            [b"Devirtualized call to ", guid.as_bytes(), b" (", index.name(target), b")\n"];
+        text.extend(parts.concat());
+    }
+    text
 }
 
 /// For each module a heading, and a line for each callee that it does not import.

@@ -1,0 +1,156 @@
+//! Virtual calls with one target, beside LLVM's own llvm-lto2: the same C++ modules and resolutions
+//! through both, and every file compared byte for byte.
+
+mod support;
+
+use support::Scratch;
+
+const OURS: &str = env!("CARGO_BIN_EXE_llvm-lto2");
+
+/// A base class with one derived class, an abstract function, functions that differ; classes of one
+/// module alone whose functions are promoted, because other modules call them or import what does.
+const SHARED: &str = r#"
+    struct Shape { virtual int area(int k); virtual int name() = 0; virtual ~Shape() {} };
+    struct Square : Shape {
+      int s;
+      Square(int s) : s(s) {}
+      int area(int k) override;
+      int name() override;
+    };
+    struct Only { virtual int one(int); virtual int two(); int x; };
+    Shape *make(int);
+    int total(Shape *, int);
+    int call_local(Shape *);
+    int use_only(Only *);
+"#;
+
+const SOURCES: [(&str, &str); 4] = [
+    (
+        "a",
+        r#"
+        int Square::area(int k) { return s * s * k; }
+        int Square::name() { return 4; }
+        int Shape::area(int k) { return k; }
+        int Only::one(int k) { return x + k; }
+        int Only::two() { return x * 2; }
+        Shape *make(int s) { return new Square(s); }
+        "#,
+    ),
+    (
+        "b",
+        r#"
+        int total(Shape *p, int n) {
+          int r = 0;
+          for (int i = 0; i < n; i++) r += p->area(i) + p->name();
+          return r;
+        }
+        int use_only(Only *o) { return o->one(3) + o->two(); }
+        "#,
+    ),
+    (
+        "c",
+        r#"
+        namespace {
+        struct L { virtual int f(int); virtual int g(); int q; };
+        __attribute__((noinline)) int L::f(int k) { return q + k * 7; }
+        int L::g() { return q - 1; }
+        struct M : L { int g() override { return 5; } };
+        __attribute__((noinline)) int run(L *l) { return l->f(2) + l->g(); }
+        }
+        int call_local(Shape *p) {
+          L l;
+          l.q = p->name();
+          M m;
+          m.q = 1;
+          return run(p->name() > 3 ? &l : &m);
+        }
+        "#,
+    ),
+    (
+        "m",
+        r#"
+        int main(int argc, char **) {
+          Shape *s = make(argc);
+          Only o;
+          o.x = argc;
+          int result = total(s, 5) + call_local(s) + use_only(&o);
+          delete s;
+          return result != 82;
+        }
+        "#,
+    ),
+];
+
+const OBJECTS: &str = "a.o b.o c.o m.o";
+
+/// Compiles the sources for a thin link that sees virtual tables in summaries, and has lld say what
+/// a linker would.
+fn compile(scratch: &Scratch, version: u32, flags: &str) {
+    scratch.write("shared.h", SHARED);
+    for (name, source) in SOURCES {
+        scratch.write(&format!("{name}.cc"), source);
+        let flags = format!("-flto=thin -fwhole-program-vtables -fno-split-lto-unit {flags}");
+        let mut clang = scratch.command(&format!("clang++-{version}"), "-include shared.h -O2");
+        clang.args(flags.split_whitespace()).args(["-c", &format!("{name}.cc")]);
+        support::checked(clang);
+    }
+    let link = "-e main --unresolved-symbols=ignore-all --thinlto-index-only=objects -o out";
+    scratch.run(&format!("ld.lld-{version}"), &format!("{link} --save-temps=resolution {OBJECTS}"));
+}
+
+/// Runs both llvm-lto2 and compares the index files of all modules and what is printed. Returns how
+/// many names of targets are in them.
+fn compare_indexes(scratch: &Scratch, version: u32, more: &str) -> usize {
+    let mut seen = Vec::new();
+    for program in [format!("llvm-lto2-{version}"), OURS.to_owned()] {
+        let mut arguments = format!(
+            "run @out.resolution.txt -o lto -thinlto-distributed-indexes \
+             -wholeprogramdevirt-print-index-based {more}"
+        );
+        if program == OURS {
+            arguments += &format!(" -llvm-version={version}");
+        }
+        let output = scratch.command(&program, &arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{program} {arguments}: {text}");
+        let names: Vec<String> =
+            OBJECTS.split(' ').map(|object| format!("{object}.thinlto.bc")).collect();
+        let files: Vec<Vec<u8>> = names.iter().map(|name| scratch.read(name)).collect();
+        for name in &names {
+            std::fs::remove_file(scratch.path().join(name)).unwrap();
+        }
+        seen.push((text, files));
+    }
+    let (theirs, ours) = (&seen[0], &seen[1]);
+    assert_eq!(ours.0, theirs.0, "{version} {more}");
+    for ((ours, theirs), name) in ours.1.iter().zip(&theirs.1).zip(OBJECTS.split(' ')) {
+        assert!(ours == theirs, "the index of {name} differs: {version} {more}");
+    }
+    ours.0.lines().filter(|line| line.starts_with("Devirtualized call to ")).count()
+}
+
+#[test]
+fn resolutions_are_those_of_llvm() {
+    let scratch = Scratch::new("devirtualization-index");
+    for version in [19, 22] {
+        compile(&scratch, version, "-fvisibility=hidden");
+        // Two of Square, its destructor where it is called, two of Only, one of L.
+        let all = compare_indexes(&scratch, version, "");
+        assert!(all >= 5, "{all}");
+        assert_eq!(
+            compare_indexes(&scratch, version, "-wholeprogramdevirt-skip=_ZN4Only*"),
+            all - 2
+        );
+        compile(&scratch, version, "");
+        // What is public may have other targets elsewhere.
+        let local = compare_indexes(&scratch, version, "");
+        assert_eq!(local, 1);
+        assert_eq!(compare_indexes(&scratch, version, "-whole-program-visibility"), all);
+        let disabled = "-whole-program-visibility -disable-whole-program-visibility";
+        assert_eq!(compare_indexes(&scratch, version, disabled), local);
+    }
+    let linker = "-whole-program-visibility-enabled-in-lto -validate-all-vtables-have-type-infos";
+    assert_eq!(compare_indexes(&scratch, 22, linker), 1);
+    let found = compare_indexes(&scratch, 22, &format!("{linker} -all-vtables-have-type-infos"));
+    assert!(found > 1, "{found}");
+}
