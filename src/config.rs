@@ -67,6 +67,8 @@ pub struct Config {
     /// `LTOK_UnifiedRegular`. LLVM wants such modules compiled with `-funified-lto`; here any will
     /// do, since rustc has no such option.
     pub unified_regular: bool,
+    /// The linker asserts that nobody outside of the link derives from its classes.
+    pub whole_program_visibility: bool,
     /// Whether regular LTO makes an object even where no module takes part in it.
     pub always_emit_regular_lto_object: bool,
     /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
@@ -119,6 +121,7 @@ impl Default for Config {
             output: OutputKind::Objects,
             jobs: None,
             unified_regular: false,
+            whole_program_visibility: false,
             always_emit_regular_lto_object: false,
             save_temps: None,
             save_stages: None,

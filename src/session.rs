@@ -119,7 +119,10 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     phase(&mut stats, Phase::Read);
 
     let producers = producers(inputs, &files)?;
-    let mut options = ThinLinkOptions::default();
+    let mut options = ThinLinkOptions {
+        whole_program_visibility: config.whole_program_visibility,
+        ..ThinLinkOptions::default()
+    };
     let mut config = steer(config, &mut options)?;
     let rounds = Rounds::take(&mut config.llvm_options)?;
     let config = &config;

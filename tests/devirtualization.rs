@@ -75,7 +75,7 @@ const SOURCES: [(&str, &str); 4] = [
           o.x = argc;
           int result = total(s, 5) + call_local(s) + use_only(&o);
           delete s;
-          return result != 82;
+          return result != 57;
         }
         "#,
     ),
@@ -153,4 +153,83 @@ fn resolutions_are_those_of_llvm() {
     assert_eq!(compare_indexes(&scratch, 22, linker), 1);
     let found = compare_indexes(&scratch, 22, &format!("{linker} -all-vtables-have-type-infos"));
     assert!(found > 1, "{found}");
+}
+
+/// Links by both llvm-lto2 to objects and compares them; returns ours of the module `b`, which makes
+/// virtual calls of what others define.
+fn compare_objects(scratch: &Scratch, version: u32, more: &str) -> Vec<u8> {
+    let arguments =
+        |out: &str| format!("run @out.resolution.txt -relocation-model=pic -O2 -o {out} {more}");
+    scratch.run(&format!("llvm-lto2-{version}"), &arguments("theirs"));
+    let mut ours = scratch.command(OURS, &arguments("ours"));
+    ours.env("LTO_LLVM", support::llvm(version));
+    support::checked(ours);
+    for (number, object) in (1..).zip(OBJECTS.split(' ')) {
+        let [ours, theirs] = ["ours", "theirs"].map(|o| scratch.read(&format!("{o}.{number}")));
+        assert!(ours == theirs, "the object of {object} differs: {version} {more}");
+    }
+    scratch.read("ours.2")
+}
+
+#[test]
+fn objects_are_those_of_llvm() {
+    let scratch = Scratch::new("devirtualization-objects");
+    for version in [19, 22] {
+        compile(&scratch, version, "");
+        let public = compare_objects(&scratch, version, "");
+        let cache = "-whole-program-visibility -cache-dir=cache";
+        let whole = compare_objects(&scratch, version, cache);
+        assert!(public != whole, "nothing was devirtualized");
+        // A cache must tell the two apart, and know them again.
+        assert!(compare_objects(&scratch, version, cache) == whole);
+        assert!(compare_objects(&scratch, version, "-cache-dir=cache") == public);
+        compile(&scratch, version, "-fvisibility=hidden");
+        compare_objects(&scratch, version, "");
+        compare_objects(&scratch, version, "-wholeprogramdevirt-check=trap");
+    }
+    // What libLTO's callers get is of another driver.
+    for (program, folder) in [("llvm-lto-22", "theirs"), (env!("CARGO_BIN_EXE_llvm-lto"), "ours")] {
+        let folder = scratch.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        for object in OBJECTS.split(' ') {
+            std::fs::copy(scratch.path().join(object), folder.join(object)).unwrap();
+        }
+        let arguments = format!("-thinlto-action=run -exported-symbol=main {OBJECTS}");
+        let mut command = scratch.command(program, &arguments);
+        command.current_dir(&folder).env("LTO_LLVM", support::llvm(22));
+        support::checked(command);
+    }
+    for object in OBJECTS.split(' ') {
+        let [ours, theirs] =
+            ["ours", "theirs"].map(|f| scratch.read(&format!("{f}/{object}.thinlto.o")));
+        assert!(ours == theirs, "the object of {object} differs by llvm-lto");
+    }
+}
+
+#[test]
+fn a_program_linked_by_the_plugin_calls_directly() {
+    let scratch = Scratch::new("devirtualization-plugin");
+    compile(&scratch, 22, "");
+    let link = |more: &str, out: &str| {
+        let options = format!("-Wl,-plugin-opt=save-temps {more}");
+        scratch.link("bfd", &format!("{options} {OBJECTS} -lstdc++ -o {out}"));
+        scratch.program(out, "");
+        scratch.run("llvm-dis-22", "b.o.4.opt.bc -o -")
+    };
+    let loads = |text: &str| text.matches("load ptr, ptr").count();
+    let virtual_calls = link("", "public");
+    let direct = link("-Wl,-plugin-opt=whole-program-visibility", "whole");
+    assert!(loads(&virtual_calls) > loads(&direct), "{direct}");
+    assert_eq!(loads(&direct), 0, "{direct}");
+    // Without workers, machines of one process share the options.
+    let mut command = scratch.command(
+        "gcc",
+        &format!(
+            "-fuse-ld=bfd -Wl,-plugin,$P -Wl,-plugin-opt=jobs=2 \
+             -Wl,-plugin-opt=whole-program-visibility {OBJECTS} -lstdc++ -o inside"
+        ),
+    );
+    command.env("LTO_ENGINE", "in-process");
+    support::checked(command);
+    assert!(scratch.read("inside") == scratch.read("whole"));
 }

@@ -73,6 +73,9 @@ pub fn compile(
     }
     lease.set_target(&settings.target)?;
     if !settings.codegen_only {
+        if let Some(types) = &job.types {
+            lease.resolve_types(types)?;
+        }
         lease.passes(&settings.pipeline, settings.passes)?;
         if !watch(Stage::Opt, lease)? {
             return Ok(None);

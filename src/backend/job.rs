@@ -31,6 +31,9 @@ pub struct Job {
     pub parts: Vec<Part>,
     /// What is changed after all are linked.
     pub finish: Vec<Edit>,
+    /// Resolutions of the type identifiers that the module mentions, as LLVM's passes read them;
+    /// none where it mentions none.
+    pub types: Option<Vec<u8>>,
 }
 
 /// What a module imports from another.
@@ -65,9 +68,14 @@ impl Link<'_, '_> {
             prepare: self.prepare(values, &decisions, &edits)?,
             parts: Vec::new(),
             finish: Vec::new(),
+            types: self.types(id),
         };
         self.import(values, &decisions, &edits, &mut job)?;
         self.finish(values, &edits, &decisions, &mut job);
+        if job.types.is_some() {
+            let whole_program = self.plan.options.has_whole_program_visibility();
+            job.finish.push(Edit::ResolvePublicTypeTests { whole_program });
+        }
         Ok(job)
     }
 

@@ -88,22 +88,24 @@ impl Job {
     /// The key of the job's object. `common` is [`common_key`].
     pub fn key(&self, common: &Key) -> Key {
         // Names of modules and files are for messages: no object has them.
-        let Job { identifier: _, place: _, destination, prepare, parts, finish } = self;
-        let mut key = KeyBuilder::new("job 1");
+        let Job { identifier: _, place: _, destination, prepare, parts, finish, types } = self;
+        let mut key = KeyBuilder::new("job 2");
         key.key("common", common);
         key.bytes("destination", destination).debug("prepare", prepare);
         key.number("parts", parts.len() as u64);
         for Part { place: _, bitcode, before, after } in parts {
             key.bytes("part", bitcode).debug("before", before).debug("after", after);
         }
-        key.debug("finish", finish);
+        key.debug("finish", finish).bytes("types", types.as_deref().unwrap_or_default());
         key.finish()
     }
 }
 
-/// The key of the object of a module as the optimizer gets it.
-pub fn linked_key(common: &Key, bitcode: &[u8]) -> Key {
-    let mut key = KeyBuilder::new("linked 1");
+/// The key of the object of a module as the optimizer gets it, with what it is told of types
+/// ([`Job::types`]).
+pub fn linked_key(common: &Key, bitcode: &[u8], types: Option<&[u8]>) -> Key {
+    let mut key = KeyBuilder::new("linked 2");
     key.key("common", common).bytes("bitcode", bitcode);
+    key.bytes("types", types.unwrap_or_default());
     key.finish()
 }

@@ -117,7 +117,7 @@ impl Link<'_, '_> {
                 return Ok(false);
             }
             if stage == Stage::Import {
-                let key = linked_key(&cached.common, &lease.write_bitcode()?);
+                let key = linked_key(&cached.common, &lease.write_bitcode()?, job.types.as_deref());
                 found = search.ask(Level::Linked, key);
             }
             Ok(found.is_none())

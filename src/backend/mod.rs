@@ -10,6 +10,7 @@
 //!             what is left to do in LLVM
 //! compile     job -> load, link the slices, optimize, generate code      engine
 //! make        the same, or the object from the cache                     cache
+//! types       what LLVM must be told of the types that a module tests
 //! rounds      code generated twice, for outlining across modules         cgdata
 //! ```
 //!
@@ -24,6 +25,7 @@ mod make;
 mod recent;
 mod rounds;
 mod sizes;
+mod types;
 
 pub use compile::{Compiled, Settings, Stage, compile};
 pub use job::{Job, Part};

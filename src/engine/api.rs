@@ -161,6 +161,11 @@ functions! {
         LLVMSetUnnamedAddress: fn(*mut Value, c_int);
         LLVMDeleteFunction: fn(*mut Value);
         LLVMGetFirstUse: fn(*mut Value) -> *mut Use;
+        LLVMGetNextUse: fn(*mut Use) -> *mut Use;
+        LLVMGetUser: fn(*mut Use) -> *mut Value;
+        LLVMLookupIntrinsicID: fn(*const c_char, usize) -> c_uint;
+        LLVMGetIntrinsicDeclaration: fn(*mut Module, c_uint, *mut *mut Type, usize) -> *mut Value;
+        LLVMInstructionEraseFromParent: fn(*mut Value);
         LLVMGlobalClearMetadata: fn(*mut Value);
         LLVMIsAGlobalVariable: fn(*mut Value) -> *mut Value;
         LLVMGetComdat: fn(*mut Value) -> *mut Comdat;
@@ -174,6 +179,8 @@ functions! {
         LLVMIsAConstantExpr: fn(*mut Value) -> *mut Value;
         LLVMGetNumOperands: fn(*mut Value) -> c_int;
         LLVMGetOperand: fn(*mut Value, c_uint) -> *mut Value;
+        LLVMSetOperand: fn(*mut Value, c_uint, *mut Value);
+        LLVMConstInt: fn(*mut Type, c_ulonglong, c_int) -> *mut Value;
         LLVMConstIntGetZExtValue: fn(*mut Value) -> c_ulonglong;
         LLVMConstPointerCast: fn(*mut Value, *mut Type) -> *mut Value;
         LLVMConstArray: fn(*mut Type, *mut *mut Value, c_uint) -> *mut Value;

@@ -126,6 +126,9 @@ impl Editor<'_> {
                     }
                 }
             }
+            Edit::ResolvePublicTypeTests { whole_program } => {
+                self.resolve_public_type_tests(*whole_program);
+            }
             Edit::SetTriple { triple } => {
                 let triple = CString::new(triple.as_str())
                     .map_err(|_| Error::misuse("a triple holds a zero byte"))?;
@@ -220,6 +223,38 @@ impl Editor<'_> {
                 (f.LLVMDeleteFunction)(value);
             } else if !(f.LLVMIsAGlobalVariable)(value).is_null() {
                 (f.LLVMDeleteGlobal)(value);
+            }
+        }
+    }
+
+    /// `updatePublicTypeTestCalls` (WholeProgramDevirt.cpp).
+    fn resolve_public_type_tests(&self, whole_program: bool) {
+        let f = &self.api.f;
+        const TEST: &str = "llvm.type.test";
+        // SAFETY: a live module; users of an intrinsic are calls, whose last operand is what they
+        // call. The next use is looked for before this one goes.
+        unsafe {
+            let public = (f.LLVMGetNamedFunction)(self.module, c"llvm.public.type.test".as_ptr());
+            if public.is_null() {
+                return;
+            }
+            let id = (f.LLVMLookupIntrinsicID)(TEST.as_ptr().cast(), TEST.len());
+            let test = whole_program
+                .then(|| (f.LLVMGetIntrinsicDeclaration)(self.module, id, std::ptr::null_mut(), 0));
+            let mut next = (f.LLVMGetFirstUse)(public);
+            while !next.is_null() {
+                let call = (f.LLVMGetUser)(next);
+                next = (f.LLVMGetNextUse)(next);
+                let operands = (f.LLVMGetNumOperands)(call);
+                let last = c_uint::try_from(operands).ok().and_then(|n| n.checked_sub(1));
+                match (test, last) {
+                    (Some(test), Some(last)) => (f.LLVMSetOperand)(call, last, test),
+                    _ => {
+                        let yes = (f.LLVMConstInt)((f.LLVMTypeOf)(call), 1, 0);
+                        (f.LLVMReplaceAllUsesWith)(call, yes);
+                        (f.LLVMInstructionEraseFromParent)(call);
+                    }
+                }
             }
         }
     }

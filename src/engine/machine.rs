@@ -23,6 +23,7 @@ use super::edit;
 use super::mover::Mover;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
+use super::type_ids;
 use super::{CodeModel, FileType, PassOptions, RelocModel, TargetConfig};
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char};
@@ -134,6 +135,13 @@ impl Machine {
             }
             Request::Passes { pipeline, options } => {
                 self.passes(pipeline, *options)?;
+                Ok(Answer::Done)
+            }
+            Request::ResolveTypes => {
+                let types = bulk.ok_or_else(no_bulk)?;
+                type_ids::during(&self.api, types, |pipeline| {
+                    self.passes(pipeline, PassOptions::at_level(0))
+                })?;
                 Ok(Answer::Done)
             }
             Request::WriteBitcode => {

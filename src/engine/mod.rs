@@ -11,7 +11,7 @@
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   mover     modules merged into one
-//! diagnostics, clopt: what LLVM says, and is told
+//! type_ids  the passes that read a file              diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
 //! ```
 //!
@@ -39,6 +39,7 @@ mod producer;
 mod protocol;
 mod serve;
 mod target;
+mod type_ids;
 mod wire;
 mod worker;
 
@@ -255,6 +256,11 @@ pub enum Edit {
         module: String,
         /// The source file that the module names.
         file: String,
+    },
+    /// `updatePublicTypeTestCalls`: tests of types that may be public become tests, or true.
+    ResolvePublicTypeTests {
+        /// Whether the link sees all of the program.
+        whole_program: bool,
     },
     /// `Module::setTargetTriple`.
     SetTriple {

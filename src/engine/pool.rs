@@ -229,6 +229,12 @@ impl Lease {
         self.done(Request::Passes { pipeline: pipeline.to_string(), options }, None)
     }
 
+    /// Does type tests and virtual calls by the resolutions of type identifiers
+    /// ([`crate::summary::type_ids_as_yaml`]), as the first passes of LLVM's ThinLTO backend do.
+    pub fn resolve_types(&mut self, types: &[u8]) -> Result<()> {
+        self.done(Request::ResolveTypes, Some(types))
+    }
+
     /// The module as bitcode.
     pub fn write_bitcode(&mut self) -> Result<Bytes> {
         self.bulk(Request::WriteBitcode)

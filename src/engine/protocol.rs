@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 7;
+pub(super) const VERSION: u32 = 8;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub(super) enum Request {
     Internalize { preserve: Vec<String> },
     /// Run a textual pass pipeline.
     Passes { pipeline: String, options: PassOptions },
+    /// Bulk: resolutions of type identifiers, as YAML; do type tests and virtual calls by them.
+    ResolveTypes,
     /// Answer with bitcode as bulk.
     WriteBitcode,
     /// Answer with machine code as bulk.
@@ -69,6 +71,7 @@ impl Request {
             Request::Verify => "verifying the module",
             Request::Internalize { .. } => "internalizing",
             Request::Passes { .. } => "optimizing",
+            Request::ResolveTypes => "resolving type tests",
             Request::WriteBitcode => "writing bitcode",
             Request::Emit { .. } => "generating code",
             Request::Globals => "listing symbols",
@@ -79,7 +82,13 @@ impl Request {
 
     /// Whether bitcode travels beside it.
     pub(super) fn has_bulk(&self) -> bool {
-        matches!(self, Request::Load { .. } | Request::Link { .. } | Request::Merge { .. })
+        matches!(
+            self,
+            Request::Load { .. }
+                | Request::Link { .. }
+                | Request::Merge { .. }
+                | Request::ResolveTypes
+        )
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -153,6 +162,7 @@ impl Request {
                 w.str(identifier);
                 w.list(keep, |w, name| w.str(name));
             }
+            Request::ResolveTypes => w.u8(16),
         }
         w.0
     }
@@ -206,6 +216,7 @@ impl Request {
             13 => Request::Exit,
             14 => Request::KeepValueNames { keep: r.bool()? },
             15 => Request::Merge { identifier: r.str()?, keep: r.list(Reader::str)? },
+            16 => Request::ResolveTypes,
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -460,6 +471,10 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(13);
             w.str(triple);
         }
+        Edit::ResolvePublicTypeTests { whole_program } => {
+            w.u8(15);
+            w.bool(*whole_program);
+        }
         Edit::SetSource { name, module, file } => {
             w.u8(12);
             w.str(name);
@@ -500,6 +515,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         },
         12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
         13 => Edit::SetTriple { triple: r.str()? },
+        15 => Edit::ResolvePublicTypeTests { whole_program: r.bool()? },
         other => return Err(unknown("edit", other)),
     })
 }
@@ -574,12 +590,14 @@ mod tests {
                     Edit::ClearMetadata { name: name() },
                     Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
                     Edit::SetTriple { triple: name() },
+                    Edit::ResolvePublicTypeTests { whole_program: true },
                     Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
             },
             Request::Verify,
             Request::Internalize { preserve: vec![name()] },
             Request::Passes { pipeline: "lto<O2>".into(), options: PassOptions::at_level(2) },
+            Request::ResolveTypes,
             Request::WriteBitcode,
             Request::Emit { file_type: FileType::Object },
             Request::Globals,

@@ -110,7 +110,7 @@ struct ThinLto<'s, 'a> {
 impl ThinLto<'_, '_> {
     /// The beginning of the key of the whole link: all that decides what is done to which module.
     fn key(&self) -> KeyBuilder {
-        let mut key = KeyBuilder::new("legacy link 1");
+        let mut key = KeyBuilder::new("legacy link 2");
         key.debug("thin link", &self.resolved.thin_link);
         key.number("preserved", self.settings.preserved.len() as u64);
         for name in &self.settings.preserved {

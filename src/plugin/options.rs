@@ -152,7 +152,7 @@ impl Options {
             "unifiedlto" => self.unified = true,
             "thinlto-index-only" => self.index_only = true,
             "thinlto-emit-imports-files" => self.distributed.files.imports = true,
-            "whole-program-visibility" => self.distributed.whole_program_visibility = true,
+            "whole-program-visibility" => self.config.whole_program_visibility = true,
             // A module with a summary takes the thin way by itself; without `unifiedlto`, LLVM's
             // plugin uses the word only to keep files open.
             "thinlto" => self.thin = true,

@@ -46,8 +46,6 @@ pub struct IndexOnly {
     /// Whether visibility in ELF is the most constraining of all definitions, as for lld and
     /// llvm-lto2; LLVM's gold plugin takes that of the prevailing one.
     pub elf_visibility: bool,
-    /// The linker asserts that nobody outside of the link derives from its classes.
-    pub whole_program_visibility: bool,
 }
 
 /// An input and its names.
@@ -121,7 +119,7 @@ pub fn run(
     let mut options = ThinLinkOptions {
         behaviour: Behaviour::of_llvm(llvm),
         import: config.opt_level > 0,
-        whole_program_visibility: job.whole_program_visibility,
+        whole_program_visibility: config.whole_program_visibility,
         ..ThinLinkOptions::default()
     };
     let config = steer(config, &mut options)?;

@@ -71,6 +71,8 @@ impl Kept {
 fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) -> KeyBuilder {
     let Config {
         unified_regular,
+        // Of the thin link's options.
+        whole_program_visibility: _,
         always_emit_regular_lto_object,
         // In the backends' settings.
         opt_level: _,
@@ -97,7 +99,7 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
         cache_directory: _,
         cache_policy: _,
     } = config;
-    let mut key = KeyBuilder::new("link 1");
+    let mut key = KeyBuilder::new("link 2");
     key.flag("unified_regular", *unified_regular)
         .flag("always_emit_regular_lto_object", *always_emit_regular_lto_object)
         .debug("reloc_model", reloc_model)

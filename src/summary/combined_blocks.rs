@@ -480,11 +480,7 @@ fn add_type_ids(summary: Summary<'_>, types: &mut BTreeSet<Guid>) {
     if summary.extras().is_none() {
         return;
     }
-    types.extend(summary.type_tests());
-    types.extend(summary.type_test_assume_vcalls().iter().map(|f| f.guid));
-    types.extend(summary.type_checked_load_vcalls().iter().map(|f| f.guid));
-    types.extend(summary.type_test_assume_const_vcalls().iter().map(|c| c.function.guid));
-    types.extend(summary.type_checked_load_const_vcalls().iter().map(|c| c.function.guid));
+    types.extend(summary.mentioned_types());
 }
 
 fn type_id_fields(id: &TypeIdSummary, strtab: &mut StringTable) -> Vec<u64> {

@@ -599,6 +599,17 @@ impl<'i> Summary<'i> {
         self.extras().map_or(&[], |e| e.type_checked_load_const_vcalls.get(self.id.0))
     }
 
+    /// The type identifiers of its type tests and virtual calls, some perhaps more than once.
+    pub fn mentioned_types(self) -> impl Iterator<Item = Guid> + 'i {
+        let calls = self.type_test_assume_vcalls().iter().chain(self.type_checked_load_vcalls());
+        let const_calls = self
+            .type_test_assume_const_vcalls()
+            .iter()
+            .chain(self.type_checked_load_const_vcalls());
+        let tests = self.type_tests().iter().copied();
+        tests.chain(calls.map(|call| call.guid)).chain(const_calls.map(|call| call.function.guid))
+    }
+
     /// How pointer parameters are accessed.
     pub fn param_accesses(self) -> &'i [ParamAccess] {
         self.extras().map_or(&[], |e| e.param_accesses.get(self.id.0))

@@ -41,6 +41,7 @@ mod types;
 mod values;
 mod write_combined;
 mod write_module;
+mod write_yaml;
 
 pub use assembly::write_assembly;
 pub use codes::fs;
@@ -64,3 +65,4 @@ pub use write_combined::{
     CombinedWriter, Overrides, Selected, Selection, WriteOptions, group_by_module,
 };
 pub use write_module::write_module_index;
+pub use write_yaml::type_ids_as_yaml;

@@ -248,7 +248,7 @@ unsafe fn read_options(options: *const lto_thinlto_link_options_t) -> Result<Opt
             return Err(Error::misuse(format!("no indexes for LLVM {other}: there are 19 and 22")));
         }
     };
-    job.whole_program_visibility = given.whole_program_visibility != 0;
+    config.whole_program_visibility = given.whole_program_visibility != 0;
     let count = c_int::try_from(given.num_llvm_options)
         .map_err(|_| Error::misuse("there cannot be so many options"))?;
     // SAFETY: the caller's clause: so many strings.

@@ -1,0 +1,40 @@
+//! What the backend of one module must know of type identifiers.
+//!
+//! In: the index, the plan and the module. Out: the resolutions of the types that it tests, or that
+//! what it imports tests, as the text that LLVM's passes read. It must not know LLVM.
+
+use std::collections::BTreeSet;
+
+use super::link::Link;
+use crate::summary::{IndexFlags, ModuleId, SummaryId, type_ids_as_yaml};
+
+impl Link<'_, '_> {
+    /// The resolutions that a module's type tests and virtual calls need; `None` where it has none.
+    ///
+    /// What LLVM's `ThinBackendProc` hands on is all of the index; these are what it writes into
+    /// the index of a distributed backend.
+    pub(super) fn types(&self, id: ModuleId) -> Option<Vec<u8>> {
+        // Where modules were split, what is of a type stands in their other parts, which no summary
+        // describes. Tests are then assumptions that are dropped.
+        if self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) || !self.index.mentions_types()
+        {
+            return None;
+        }
+        let defined = self.index.module_summaries(id).map(SummaryId);
+        let imported = self.plan.imports.of(id).steps();
+        let imported = imported.filter(|import| !import.declaration).map(|import| import.summary);
+        let mut mentioned = BTreeSet::new();
+        for summary in defined.chain(imported).filter_map(|id| self.index.summary(id)) {
+            mentioned.extend(summary.base_object().mentioned_types());
+        }
+        if mentioned.is_empty() {
+            return None;
+        }
+        let all = self.plan.devirtualization.type_ids(self.index).iter();
+        Some(type_ids_as_yaml(
+            all.filter(|id| mentioned.contains(&id.guid)),
+            std::iter::empty(),
+            std::iter::empty(),
+        ))
+    }
+}

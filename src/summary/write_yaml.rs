@@ -1,0 +1,133 @@
+//! Resolutions of type identifiers as text, for LLVM's passes that read an index from a file.
+//!
+//! In: [`TypeIdSummary`]s and functions with CFI jump tables. Out: the YAML that
+//! `-lowertypetests-read-summary` and `-wholeprogramdevirt-read-summary` take. Source:
+//! ModuleSummaryIndexYAML.h, the same in LLVM 14 to 22. All is written in YAML's flow style, strings
+//! in double quotes, as names hold whatever a language puts into them.
+
+use std::fmt::Write as _;
+
+use super::types::*;
+
+/// The document. Numbers that LLVM has no word for are left to its default.
+pub fn type_ids_as_yaml<'t>(
+    type_ids: impl Iterator<Item = &'t TypeIdSummary>,
+    cfi_function_defs: impl Iterator<Item = &'t [u8]>,
+    cfi_function_decls: impl Iterator<Item = &'t [u8]>,
+) -> Vec<u8> {
+    let mut out = b"---\n{ TypeIdMap: {".to_vec();
+    list(&mut out, type_ids, |out, id| {
+        string(out, &id.name);
+        out.extend_from_slice(b": { TTRes: { ");
+        let t = &id.type_test;
+        let kinds = ["Unsat", "ByteArray", "Inline", "Single", "AllOnes", "Unknown"];
+        word(out, &kinds, t.kind);
+        text(
+            out,
+            format_args!(
+                "SizeM1BitWidth: {}, AlignLog2: {}, SizeM1: {}, BitMask: {}, InlineBits: {} }}, \
+                 WPDRes: {{",
+                t.size_m1_bit_width, t.align_log2, t.size_m1, t.bit_mask, t.inline_bits
+            ),
+        );
+        list(out, id.devirtualization.iter(), |out, (offset, way)| {
+            text(out, format_args!("{offset}: {{ "));
+            word(out, &["Indir", "SingleImpl", "BranchFunnel"], way.kind);
+            out.extend_from_slice(b"SingleImplName: ");
+            string(out, &way.single_impl_name);
+            out.extend_from_slice(b", ResByArg: {");
+            list(out, way.by_arg.iter(), |out, (args, by_arg)| {
+                let args: Vec<String> = args.iter().map(u64::to_string).collect();
+                text(out, format_args!("\"{}\": {{ ", args.join(",")));
+                let kinds = ["Indir", "UniformRetVal", "UniqueRetVal", "VirtualConstProp"];
+                word(out, &kinds, by_arg.kind);
+                let DevirtByArg { kind: _, info, byte, bit } = by_arg;
+                text(out, format_args!("Info: {info}, Byte: {byte}, Bit: {bit} }}"));
+            });
+            out.extend_from_slice(b"} }");
+        });
+        out.extend_from_slice(b"} }");
+    });
+    out.extend_from_slice(b"}, CfiFunctionDefs: [");
+    list(&mut out, cfi_function_defs, string);
+    out.extend_from_slice(b"], CfiFunctionDecls: [");
+    list(&mut out, cfi_function_decls, string);
+    out.extend_from_slice(b"] }\n...\n");
+    out
+}
+
+fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    for (at, item) in items.enumerate() {
+        out.extend_from_slice(if at == 0 { b"\n  " } else { b",\n  " });
+        write(out, item);
+    }
+}
+
+fn word(out: &mut Vec<u8>, words: &[&str], number: u64) {
+    if let Some(word) = usize::try_from(number).ok().and_then(|number| words.get(number)) {
+        text(out, format_args!("Kind: {word}, "));
+    }
+}
+
+fn text(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = text.write_fmt(arguments);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for &c in bytes {
+        match c {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', c]),
+            0..0x20 | 0x7f => text(out, format_args!("\\x{c:02x}")),
+            _ => out.push(c),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Guid;
+
+    #[test]
+    fn all_of_a_resolution_is_written() {
+        let by_arg = DevirtByArg { kind: 2, info: 5, byte: 6, bit: 7 };
+        let id = TypeIdSummary {
+            name: b"a \"b\"\x01".as_slice().into(),
+            guid: Guid(1),
+            type_test: TypeTestResolution {
+                kind: 4,
+                size_m1_bit_width: 7,
+                align_log2: 3,
+                size_m1: 9,
+                bit_mask: 1,
+                inline_bits: 2,
+            },
+            devirtualization: vec![(
+                8,
+                WholeProgramDevirtResolution {
+                    kind: 1,
+                    single_impl_name: b"f".as_slice().into(),
+                    by_arg: vec![(vec![1, 2].into(), by_arg)],
+                },
+            )],
+        };
+        let yaml = type_ids_as_yaml([id].iter(), [&b"d"[..]].into_iter(), std::iter::empty());
+        let words: Vec<&str> = std::str::from_utf8(&yaml).unwrap().split_whitespace().collect();
+        assert_eq!(
+            words.join(" "),
+            "--- { TypeIdMap: { \"a \\\"b\\\"\\x01\": { TTRes: { Kind: AllOnes, SizeM1BitWidth: 7, \
+             AlignLog2: 3, SizeM1: 9, BitMask: 1, InlineBits: 2 }, WPDRes: { 8: { Kind: SingleImpl, \
+             SingleImplName: \"f\", ResByArg: { \"1,2\": { Kind: UniqueRetVal, Info: 5, Byte: 6, \
+             Bit: 7 }} }} }}, CfiFunctionDefs: [ \"d\"], CfiFunctionDecls: [] } ..."
+        );
+    }
+}
