@@ -36,6 +36,7 @@ use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::config::{Config, OutputKind, SavedStage};
+use crate::container::FileBytes;
 use crate::distributed;
 use crate::engine::{
     Bytes, Diagnostic, EngineConfig, LazyEngine, Producer, give_back_freed_memory,
@@ -56,6 +57,8 @@ pub struct Input<'a> {
     pub member: Option<String>,
     /// Raw bitcode.
     pub bitcode: &'a [u8],
+    /// What the bitcode is a part of, if that may be let go between two uses.
+    pub pages: Option<&'a FileBytes>,
     /// What the linker said of each of the file's symbols, in the order of
     /// [`InputFile::symbols`].
     pub resolutions: Vec<SymbolResolution>,
@@ -67,6 +70,13 @@ impl Input<'_> {
         match &self.member {
             Some(member) => format!("{}({member})", self.file),
             None => self.file.clone(),
+        }
+    }
+
+    /// It is not needed for a while.
+    fn let_go(&self) {
+        if let Some(pages) = self.pages {
+            pages.let_go();
         }
     }
 
@@ -167,6 +177,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             phase(&mut stats, Phase::Plan);
             // The workers need it more than this process does, which mostly waits from now on.
             give_back_freed_memory();
+            inputs.iter().for_each(Input::let_go);
             let rounds = rounds.as_ref().map(|rounds| (rounds, kept.as_ref().map(Kept::cache)));
             compile::compile(config, &engine, cached.as_ref(), rounds, inputs, &plan)?
         }

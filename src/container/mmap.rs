@@ -156,6 +156,17 @@ impl OpenFile {
 }
 
 impl FileBytes {
+    /// Lets the system have back the pages of a mapping that were read so far. Whoever reads on
+    /// finds them in the file again.
+    pub fn let_go(&self) {
+        if let Repr::Mapped(mapping) = &self.0 {
+            // SAFETY: the mapping is ours, private and never written, so its pages are the file's.
+            unsafe {
+                libc::madvise(mapping.base.as_ptr(), mapping.len, libc::MADV_DONTNEED);
+            }
+        }
+    }
+
     /// The whole file at `path`.
     ///
     /// # Errors
@@ -327,7 +338,10 @@ mod tests {
         let large: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
         for (name, bytes) in [("small", &large[..100]), ("large", &large[..]), ("empty", &[])] {
             let path = temp(name, bytes);
-            assert_eq!(&*FileBytes::open(&path).unwrap(), bytes);
+            let whole = FileBytes::open(&path).unwrap();
+            assert_eq!(&*whole, bytes);
+            whole.let_go();
+            assert_eq!(&*whole, bytes);
             let file = File::open(&path).unwrap();
             if bytes.len() > 60 {
                 let part = FileBytes::from_fd(file.as_raw_fd(), 50, Some(10)).unwrap();

@@ -97,6 +97,7 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
             file: file.path.clone(),
             member: (file.offset != 0).then(|| members.get(&file.path, file.offset)),
             bitcode: input.bitcode,
+            pages: file.bytes.as_ref(),
             resolutions,
         });
     }

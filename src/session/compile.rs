@@ -299,10 +299,14 @@ impl<'c, 'a> Unit<'c, 'a> {
         let cached = self.cached.filter(|_| has_hash);
         // The number by which an unchanged link asks, where all modules are thin.
         let number = self.unit.task.saturating_sub(1);
-        link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
+        let made = link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
             self.save(lease, stage.into())?;
             Ok(true)
-        })
+        });
+        if let UnitKind::Thin { input, .. } = self.unit.kind {
+            self.inputs.get(input).into_iter().for_each(Input::let_go);
+        }
+        made
     }
 
     /// The first round of a module with a summary. Regular LTO has one round alone.

@@ -113,7 +113,7 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
 
 fn digest(input: &Input<'_>) -> Key {
     // Where it lies is for messages; its name decides the order in which it is imported.
-    let Input { identifier: _, file: _, member: _, bitcode, resolutions } = input;
+    let Input { identifier: _, file: _, member: _, bitcode, pages: _, resolutions } = input;
     let said: Vec<u8> = resolutions
         .iter()
         .map(|said| {

@@ -128,6 +128,7 @@ impl ThinLink {
                     file: file.path.clone(),
                     member: file.member.clone(),
                     bitcode: container::find_bitcode(&file.bytes)?.bytes,
+                    pages: Some(&file.bytes),
                     resolutions: file.resolutions.clone(),
                 })
             })

@@ -174,6 +174,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
                 member: None,
                 resolutions: input.resolve(&file)?,
                 bitcode: file.bitcode,
+                pages: Some(bytes),
             })
         })
         .collect::<Result<Vec<_>>>()?;
