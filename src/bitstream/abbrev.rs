@@ -49,6 +49,18 @@ const ENCODING_BLOB: u64 = 5;
 pub(super) const CHAR6: &[u8; 64] =
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
 
+/// The place of a letter in [`CHAR6`].
+pub(super) fn char6(letter: u8) -> Option<u8> {
+    match letter {
+        b'a'..=b'z' => Some(letter - b'a'),
+        b'A'..=b'Z' => Some(letter - b'A' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'.' => Some(62),
+        b'_' => Some(63),
+        _ => None,
+    }
+}
+
 enum Op {
     Scalar(Scalar),
     Array,
@@ -223,4 +235,17 @@ impl Scalar {
 impl Tail {
     pub(super) const ARRAY_ENCODING: u64 = ENCODING_ARRAY;
     pub(super) const BLOB_ENCODING: u64 = ENCODING_BLOB;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_have_their_places() {
+        for letter in 0..=u8::MAX {
+            let place = CHAR6.iter().position(|&c| c == letter);
+            assert_eq!(char6(letter).map(usize::from), place, "{letter}");
+        }
+    }
 }

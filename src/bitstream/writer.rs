@@ -2,7 +2,7 @@
 //!
 //! In: integers, records, abbreviations, and bit ranges of another stream to copy. Out: bytes.
 
-use super::abbrev::{Abbrev, CHAR6, Scalar, Tail};
+use super::abbrev::{Abbrev, Scalar, Tail, char6};
 use super::abbrev_id;
 use super::reader::Block;
 
@@ -276,9 +276,9 @@ impl Writer {
             Scalar::Fixed(width) => self.fixed(value, width),
             Scalar::Vbr(width) => self.vbr(value, width),
             Scalar::Char6 => {
-                let code = CHAR6.iter().position(|&c| u64::from(c) == value);
+                let code = u8::try_from(value).ok().and_then(char6);
                 debug_assert!(code.is_some(), "{value} is no char6");
-                self.fixed(code.unwrap_or(0) as u64, 6);
+                self.fixed(u64::from(code.unwrap_or(0)), 6);
             }
         }
     }

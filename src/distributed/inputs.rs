@@ -39,11 +39,12 @@ pub trait Source: Sync {
         None
     }
 
-    /// What the linker said of the symbols of the file, in the order of [`InputFile::symbols`].
+    /// What the linker said of the file's `symbols`, which are those of [`InputFile::symbols`], in
+    /// their order.
     ///
     /// # Errors
     /// Where resolutions and symbols do not fit.
-    fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>>;
+    fn resolve(&self, symbols: &[Symbol<'_>]) -> Result<Vec<SymbolResolution>>;
 
     /// Is told when the file was read, by the thread that did it.
     fn was_read(&self, _begin: Instant) {}
@@ -198,10 +199,15 @@ fn read_modules<S: Source>(
     behaviour: &Behaviour,
     options: &ReadOptions,
 ) -> Result<FileRead> {
-    let resolutions = source.resolve(file)?;
+    let all_symbols: Vec<Vec<Symbol<'_>>> =
+        (0..file.modules().len()).map(|number| file.module_symbols(number).collect()).collect();
+    let resolutions = match all_symbols.as_slice() {
+        [symbols] => source.resolve(symbols)?,
+        several => source.resolve(&several.concat())?,
+    };
     let mut resolutions = resolutions.into_iter();
     let mut modules = Vec::with_capacity(1);
-    for (number, module) in file.modules().iter().enumerate() {
+    for (module, symbols) in file.modules().iter().zip(&all_symbols) {
         let mut hashed = HashedNames::default();
         let mut part = read_module_hashing(module, source.path(), options, Some(&mut hashed))?;
         let regular = part.as_ref().is_none_or(|part| part.is_full_lto());
@@ -212,7 +218,6 @@ fn read_modules<S: Source>(
             path.extend_from_slice(source.path());
             part.set_path(&path);
         }
-        let symbols: Vec<Symbol<'_>> = file.module_symbols(number).collect();
         let names = hashed.guids_of(module.strtab, symbols.iter().map(|symbol| symbol.name));
         let mut mentions = Vec::with_capacity(symbols.len());
         for (symbol, name) in symbols.iter().zip(names) {

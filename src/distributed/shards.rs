@@ -13,6 +13,7 @@
 
 use rayon::prelude::*;
 
+use crate::ir::Guid;
 use crate::summary::{
     CombinedWriter, Format, FunctionFlags, GvFlags, IndexFlags, ModuleId, ModuleSummaryIndex,
     Overrides, Selected, Selection, SummaryId, SummaryKind, VariableFlags, WriteOptions,
@@ -192,29 +193,32 @@ impl ShardWriter<'_, '_> {
         let own = shards.plan.order.defined(module).iter();
         let own = own.map(|&summary| Selected { summary, as_declaration: false }).collect();
         let mut modules: Vec<(ModuleId, Vec<Selected>)> = vec![(module, own)];
-        let mut imports = self.imports_in_order(module);
+        let imports = self.imports_in_order(module);
         imports.iter().for_each(|import| shards.index.prefetch(import.summary));
+        // What is asked of a summary more than once is kept beside it: each is somewhere else in
+        // memory.
+        let mut imports: Vec<(u32, Guid, Import)> = imports
+            .into_iter()
+            .filter_map(|import| {
+                let summary = shards.index.summary(import.summary)?;
+                Some((shards.rank(summary.module()), summary.guid(), import))
+            })
+            .collect();
         // The order within a source counts, so the sort must be stable.
-        imports.sort_by_key(|import| {
-            shards.index.summary(import.summary).map_or(0, |s| shards.rank(s.module()))
-        });
-        let source = |import: &Import| {
-            shards.index.summary(import.summary).map_or(ModuleId(0), |s| s.module())
-        };
-        for group in imports.chunk_by(|a, b| source(a) == source(b)) {
-            let Some(first) = group.first() else { continue };
+        imports.sort_by_key(|&(rank, ..)| rank);
+        for group in imports.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let source = group.first().and_then(|(.., i)| shards.index.summary(i.summary));
+            let Some(source) = source else { continue };
             self.table.reset();
-            for (at, import) in (0u32..).zip(group) {
-                if let Some(summary) = shards.index.summary(import.summary) {
-                    self.table.insert(summary.guid().0, at);
-                }
+            for (at, (_, guid, _)) in (0u32..).zip(group) {
+                self.table.insert(guid.0, at);
             }
             let in_order = self.table.iter().filter_map(|at| group.get(at as usize));
-            let selected = in_order.map(|import| Selected {
+            let selected = in_order.map(|(.., import)| Selected {
                 summary: import.summary,
                 as_declaration: import.declaration && is_declarable(shards.index, import.summary),
             });
-            modules.push((source(first), selected.collect()));
+            modules.push((source.module(), selected.collect()));
         }
         modules.sort_by_key(|(id, _)| shards.rank(*id));
         modules

@@ -27,7 +27,7 @@ use crate::engine::{Diagnostic, Producer, Severity};
 use crate::error::Result;
 use crate::resolution::SymbolResolution;
 use crate::summary::{Format, ModuleId};
-use crate::symbols::InputFile;
+use crate::symbols::Symbol;
 use crate::symbols::irsymtab::version_and_producer;
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::{Behaviour, ThinLinkOptions, VisibilityScheme};
@@ -86,7 +86,7 @@ impl<'a> Source for Named<'_, 'a> {
         Ok(self.input.bitcode)
     }
 
-    fn resolve(&self, _file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+    fn resolve(&self, _: &[Symbol<'_>]) -> Result<Vec<SymbolResolution>> {
         Ok(self.input.resolutions.clone())
     }
 

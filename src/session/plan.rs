@@ -249,7 +249,7 @@ impl<'a> distributed::Source for Input<'a> {
         Ok(self.bitcode)
     }
 
-    fn resolve(&self, _: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+    fn resolve(&self, _: &[Symbol<'_>]) -> Result<Vec<SymbolResolution>> {
         Ok(self.resolutions.clone())
     }
 }

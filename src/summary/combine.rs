@@ -4,161 +4,20 @@
 //! are to stand. Out: one [`ModuleSummaryIndex`]. The result depends on the parts and their order
 //! alone, not on the number of threads: values are numbered by their GUIDs, summaries by position.
 //!
-//! The work is bounded by memory traffic. All (GUID, place) pairs are dealt into buckets by the
-//! top bits of the GUID, each bucket is sorted where it fits into the cache, and the ranks go back
-//! to the places; then every part's records, references and calls are copied once, renumbered on
-//! the way, into their final place.
+//! The work is bounded by memory traffic. Every part's records, references and calls are copied
+//! once, renumbered on the way (`number`), into their final place.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use rayon::prelude::*;
 
-use super::index::{Extras, Level, ModuleSummaryIndex, NO_VALUE, Names, Record, Tables};
+use super::index::{ModuleSummaryIndex, NO_VALUE, Record, Tables};
+use super::merge_rare::{merge_levels, merge_names, merge_rare};
+use super::number::{Ranks, number_values, rank};
+use super::part::IndexPart;
 use super::types::*;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
-
-/// The summaries of one file, as they were read and not yet merged into an index.
-#[derive(Clone, Debug, Default)]
-pub struct IndexPart {
-    pub(super) modules: Vec<ModuleInfo>,
-    pub(super) tables: Tables,
-    pub(super) level: Level,
-    /// Where the first summary block starts, in bits; `None` where it was not read from a file.
-    pub(super) summary_at: Option<u64>,
-}
-
-impl IndexPart {
-    /// The modules that it holds.
-    pub fn modules(&self) -> &[ModuleInfo] {
-        &self.modules
-    }
-
-    /// Forgets what it holds and keeps the room.
-    pub(super) fn clear(&mut self) {
-        self.modules.clear();
-        self.tables.clear();
-        self.level = Level::default();
-        self.summary_at = None;
-    }
-
-    /// What it holds, in no more room than it takes; the room it had stays here.
-    pub(super) fn take_compact(&mut self) -> Self {
-        IndexPart {
-            modules: std::mem::take(&mut self.modules),
-            tables: self.tables.take_compact(),
-            level: std::mem::take(&mut self.level),
-            summary_at: self.summary_at.take(),
-        }
-    }
-
-    /// Adds the modules of `other` behind its own; `other` is of no use any more but for its room.
-    /// False, and nothing is changed, where that takes more than moving numbers up.
-    pub(super) fn absorb(&mut self, other: &mut IndexPart) -> bool {
-        if !self.can_be_joined() || !other.can_be_joined() {
-            return false;
-        }
-        let (t, o) = (&mut self.tables, &mut other.tables);
-        let (Ok(modules), Ok(slots), Ok(records), Ok(refs), Ok(calls)) = (
-            u32::try_from(self.modules.len()),
-            u32::try_from(t.guids.len()),
-            u32::try_from(t.records.len()),
-            u32::try_from(t.refs.len()),
-            u32::try_from(t.callees.len()),
-        ) else {
-            return false;
-        };
-        let whole =
-            (o.guids.len() as u64 + u64::from(slots)).max(o.refs.len() as u64 + u64::from(refs));
-        if whole.max(o.callees.len() as u64 + u64::from(calls)) >= u64::from(Ref::LIMIT) {
-            return false;
-        }
-        self.modules.append(&mut other.modules);
-        t.guids.extend_from_slice(&o.guids);
-        t.records.extend(o.records.iter().map(|r| Record {
-            value: r.value + slots,
-            module: r.module + modules,
-            refs_end: r.refs_end + refs,
-            calls_end: r.calls_end + calls,
-            size: match r.kind() {
-                SummaryKind::Alias if r.size != NO_VALUE => r.size + slots,
-                _ => r.size,
-            },
-            ..*r
-        }));
-        t.refs.extend(o.refs.iter().map(|r| r.with_value(r.value().0 + slots)));
-        t.callees.extend(o.callees.iter().map(|callee| callee + slots));
-        t.call_infos.extend_from_slice(&o.call_infos);
-        t.original_names.append(&o.original_names, records);
-        t.entry_counts.append(&o.entry_counts, records);
-        if let Some(mut extras) = o.extras.take() {
-            extras.renumber_values(&|value| ValueId(value.0 + slots));
-            extras.append_to(t.extras.get_or_insert_default(), records);
-        }
-        let (level, more) = (&mut self.level, &other.level);
-        level.flags.insert(more.flags.0);
-        level.block_count = level.block_count.saturating_add(more.block_count);
-        level.full_lto &= more.full_lto;
-        if more.version != 0 && (level.version == 0 || more.version < level.version) {
-            level.version = more.version;
-        }
-        true
-    }
-
-    /// Whether it holds nothing that must be compared with what others hold.
-    fn can_be_joined(&self) -> bool {
-        let (t, l) = (&self.tables, &self.level);
-        t.names.ends.is_empty()
-            && t.rel_block_freqs.is_empty()
-            && l.stack_ids.is_empty()
-            && l.type_ids.is_empty()
-            && l.type_id_vtables.is_empty()
-            && l.cfi_function_defs.is_empty()
-            && l.cfi_function_decls.is_empty()
-            && !l.combined
-            && !l.full_lto
-    }
-
-    /// How many summaries it holds.
-    pub fn summary_count(&self) -> usize {
-        self.tables.records.len()
-    }
-
-    /// The index-wide flags.
-    pub fn flags(&self) -> IndexFlags {
-        self.level.flags
-    }
-
-    /// Whether it was read from a combined index.
-    pub fn is_combined(&self) -> bool {
-        self.level.combined
-    }
-
-    /// Whether the summary came from a module meant for regular LTO.
-    pub fn is_full_lto(&self) -> bool {
-        self.level.full_lto
-    }
-
-    /// Renames its only module, as a linker does that knows a module under another name than
-    /// that of its file. Of a combined index, nothing changes.
-    pub fn set_path(&mut self, path: &[u8]) {
-        if let [module] = self.modules.as_mut_slice() {
-            module.path = path.into();
-        }
-    }
-}
-
-impl From<ModuleSummaryIndex> for IndexPart {
-    fn from(index: ModuleSummaryIndex) -> Self {
-        IndexPart {
-            modules: index.modules,
-            tables: index.tables,
-            level: index.level,
-            summary_at: None,
-        }
-    }
-}
 
 impl ModuleSummaryIndex {
     /// An index of the parts' modules in this order. Of a value that several modules define, each
@@ -211,10 +70,10 @@ fn check_paths<'m>(modules: impl Iterator<Item = &'m ModuleInfo>) -> Result<()> 
 
 /// Where each part's numbers begin in the whole.
 #[derive(Clone, Copy, Default)]
-struct Offsets {
+pub(super) struct Offsets {
     modules: u32,
-    slots: u32,
-    records: u32,
+    pub(super) slots: u32,
+    pub(super) records: u32,
     refs: u32,
     calls: u32,
 }
@@ -256,185 +115,15 @@ fn build(mut parts: Vec<IndexPart>) -> Result<ModuleSummaryIndex> {
     };
     index.tables.names = merge_names(&parts, &starts, &ranks, guids.len());
     index.tables.guids = guids;
-    merge_sides(&mut parts, &starts, &ranks, &mut index.tables);
     for part in &mut parts {
         index.modules.append(&mut part.modules);
     }
+    merge_rare(&mut parts, &starts, &ranks, &mut index.tables);
     merge_records(parts, &starts, total, &ranks, &mut index.tables);
     index.module_ends = ends(index.tables.records.iter().map(|r| r.module), index.modules.len());
     index_copies(&mut index);
     index_guids(&mut index);
     Ok(index)
-}
-
-/// The rank of a slot, which is a value of a part.
-struct Ranks(Vec<AtomicU32>);
-
-impl Ranks {
-    /// The ranks of one part's values.
-    fn of(&self, start: Offsets, len: usize) -> &[AtomicU32] {
-        let start = start.slots as usize;
-        self.0.get(start..start + len).unwrap_or(&[])
-    }
-}
-
-/// The new number of a part's value. Values that are out of range were refused by the reader.
-#[inline]
-fn rank(ranks: &[AtomicU32], value: u32) -> u32 {
-    ranks.get(value as usize).map_or(NO_VALUE, |r| r.load(Ordering::Relaxed))
-}
-
-/// A GUID and the slot that it is for.
-type Pair = (Guid, u32);
-
-/// Numbers all GUIDs of all parts: the sorted GUIDs, and for each slot the position of its GUID.
-fn number_values(parts: &[IndexPart], slots: usize) -> (Vec<Guid>, Ranks) {
-    if let ([part], 0..SMALL) = (parts, slots) {
-        return number_few_values(&part.tables.guids);
-    }
-    let ranks = Ranks((0..slots).map(|_| AtomicU32::new(0)).collect());
-    // About two thousand pairs a bucket: 32 KB, which a core's own cache holds.
-    let bits = (slots / 2048 + 1).ilog2().min(16);
-    let buckets = 1usize << bits;
-    let bucket_of = |guid: Guid| (guid.0.checked_shr(64 - bits).unwrap_or(0)) as usize;
-
-    // Deal the parts' pairs into buckets, some parts at a time, so that several threads can.
-    let per_chunk = parts.len().div_ceil(rayon::current_num_threads() * 4).max(1);
-    let mut first_slot = 0u32;
-    let chunks: Vec<(u32, &[IndexPart])> = parts
-        .chunks(per_chunk)
-        .map(|chunk| {
-            let start = first_slot;
-            first_slot += chunk.iter().map(|p| p.tables.guids.len() as u32).sum::<u32>();
-            (start, chunk)
-        })
-        .collect();
-    let dealt: Vec<(Vec<u32>, Vec<Pair>)> = chunks
-        .par_iter()
-        .map(|&(start, chunk)| {
-            let guids = || chunk.iter().flat_map(|p| p.tables.guids.iter().copied());
-            let mut places = vec![0u32; buckets + 1];
-            for guid in guids() {
-                if let Some(count) = places.get_mut(bucket_of(guid) + 1) {
-                    *count += 1;
-                }
-            }
-            let mut sum = 0;
-            for place in &mut places {
-                sum += *place;
-                *place = sum;
-            }
-            let mut pairs = vec![(Guid(0), 0u32); sum as usize];
-            let mut next = places.clone();
-            for (guid, slot) in guids().zip(start..) {
-                if let Some(at) = next.get_mut(bucket_of(guid)) {
-                    if let Some(pair) = pairs.get_mut(*at as usize) {
-                        *pair = (guid, slot);
-                    }
-                    *at += 1;
-                }
-            }
-            (places, pairs)
-        })
-        .collect();
-
-    // Sort each bucket; a rank is then the bucket's first plus the position in it.
-    let sorted: Vec<(Vec<Guid>, Vec<Pair>)> = (0..buckets)
-        .into_par_iter()
-        .map(|bucket| {
-            let mut pairs = Vec::new();
-            for (places, all) in &dealt {
-                if let Some(&[start, end]) = places.get(bucket..bucket + 2) {
-                    pairs.extend_from_slice(all.get(start as usize..end as usize).unwrap_or(&[]));
-                }
-            }
-            sort_pairs(&mut pairs, bits);
-            let mut guids: Vec<Guid> = pairs.iter().map(|&(guid, _)| guid).collect();
-            guids.dedup();
-            (guids, pairs)
-        })
-        .collect();
-    drop(dealt);
-    let mut first = 0u32;
-    let firsts: Vec<u32> = sorted
-        .iter()
-        .map(|(guids, _)| {
-            first += guids.len() as u32;
-            first - guids.len() as u32
-        })
-        .collect();
-    sorted.par_iter().zip(&firsts).for_each(|((_, pairs), &first)| {
-        let mut number = first;
-        let mut last = None;
-        for &(guid, slot) in pairs {
-            if last.is_some_and(|last| last != guid) {
-                number += 1;
-            }
-            last = Some(guid);
-            if let Some(rank) = ranks.0.get(slot as usize) {
-                rank.store(number, Ordering::Relaxed);
-            }
-        }
-    });
-    let mut guids = Vec::with_capacity(first as usize);
-    for (bucket, _) in sorted {
-        guids.extend(bucket);
-    }
-    (guids, ranks)
-}
-
-/// Sorts the pairs of a bucket, whose GUIDs are the same in their first `bits`: dealt by the next
-/// ten bits they are nearly in place.
-fn sort_pairs(pairs: &mut [Pair], bits: u32) {
-    const DIGIT: u32 = 10;
-    let digit = |guid: Guid| {
-        (guid.0.checked_shr(64 - DIGIT - bits).unwrap_or(0) & ((1 << DIGIT) - 1)) as usize
-    };
-    let mut next = [0u32; (1 << DIGIT) + 1];
-    for &(guid, _) in pairs.iter() {
-        if let Some(count) = next.get_mut(digit(guid) + 1) {
-            *count += 1;
-        }
-    }
-    let mut sum = 0;
-    for place in &mut next {
-        sum += *place;
-        *place = sum;
-    }
-    let dealt = pairs.to_vec();
-    for &pair in &dealt {
-        if let Some(at) = next.get_mut(digit(pair.0)) {
-            if let Some(place) = pairs.get_mut(*at as usize) {
-                *place = pair;
-            }
-            *at += 1;
-        }
-    }
-    let mut start = 0;
-    for end in next {
-        match pairs.get_mut(start..end as usize) {
-            Some([] | [_]) | None => {}
-            Some([a, b]) => {
-                if a > b {
-                    std::mem::swap(a, b);
-                }
-            }
-            Some(same) => same.sort_unstable(),
-        }
-        start = end as usize;
-    }
-}
-
-/// So few values are numbered sooner by one thread.
-const SMALL: usize = 4096;
-
-fn number_few_values(of_slots: &[Guid]) -> (Vec<Guid>, Ranks) {
-    let mut guids = of_slots.to_vec();
-    guids.sort_unstable();
-    guids.dedup();
-    let rank = |guid| guids.binary_search(guid).unwrap_or(0) as u32;
-    let ranks = of_slots.iter().map(|guid| AtomicU32::new(rank(guid))).collect();
-    (guids, Ranks(ranks))
 }
 
 /// Copies records, references and calls to their final places.
@@ -474,7 +163,7 @@ fn merge_records(
             callees: take_front(&mut callees, calls),
             infos: take_front(&mut infos, calls),
             frequencies: take_front(&mut frequencies, if has_frequencies { calls } else { 0 }),
-            ranks: ranks.of(*start, part.tables.guids.len()),
+            ranks: ranks.of(start.slots, part.tables.guids.len()),
             start: *start,
             part,
         });
@@ -532,186 +221,6 @@ impl Place<'_> {
         }
         for (to, from) in self.frequencies.iter_mut().zip(&t.rel_block_freqs) {
             *to = *from;
-        }
-    }
-}
-
-/// Appends what stands beside the records.
-fn merge_sides(parts: &mut [IndexPart], starts: &[Offsets], ranks: &Ranks, out: &mut Tables) {
-    out.original_names.reserve(parts.iter().map(|p| p.tables.original_names.len()).sum());
-    out.entry_counts.reserve(parts.iter().map(|p| p.tables.entry_counts.len()).sum());
-    for (part, start) in parts.iter_mut().zip(starts) {
-        let t = &mut part.tables;
-        out.original_names.append(&t.original_names, start.records);
-        out.entry_counts.append(&t.entry_counts, start.records);
-        if let Some(mut extras) = t.extras.take() {
-            let ranks = ranks.of(*start, t.guids.len());
-            extras.renumber_values(&|value| ValueId(rank(ranks, value.0)));
-            extras.append_to(out.extras.get_or_insert_default(), start.records);
-        }
-    }
-}
-
-impl Extras {
-    /// Gives every value mentioned its new number.
-    pub(super) fn renumber_values(&mut self, new: &dyn Fn(ValueId) -> ValueId) {
-        for access in self.param_accesses.items_mut() {
-            for call in &mut access.calls {
-                call.callee = new(call.callee);
-            }
-        }
-        for site in self.callsites.items_mut() {
-            site.callee = site.callee.map(new);
-        }
-        for function in self.vtable_funcs.items_mut() {
-            function.function = new(function.function);
-        }
-    }
-
-    /// Gives every stack id its new position.
-    fn renumber_stack_ids(&mut self, new: &[u32]) {
-        let renumber = |ids: &mut [u32]| {
-            for id in ids {
-                *id = new.get(*id as usize).copied().unwrap_or(0);
-            }
-        };
-        for site in self.callsites.items_mut() {
-            renumber(&mut site.stack_ids);
-        }
-        for alloc in self.allocs.items_mut() {
-            alloc.mibs.iter_mut().for_each(|mib| renumber(&mut mib.stack_ids));
-        }
-    }
-
-    fn append_to(self, out: &mut Extras, offset: u32) {
-        let Extras {
-            type_tests,
-            type_test_assume_vcalls,
-            type_checked_load_vcalls,
-            type_test_assume_const_vcalls,
-            type_checked_load_const_vcalls,
-            param_accesses,
-            callsites,
-            allocs,
-            vtable_funcs,
-        } = self;
-        out.type_tests.append(type_tests, offset);
-        out.type_test_assume_vcalls.append(type_test_assume_vcalls, offset);
-        out.type_checked_load_vcalls.append(type_checked_load_vcalls, offset);
-        out.type_test_assume_const_vcalls.append(type_test_assume_const_vcalls, offset);
-        out.type_checked_load_const_vcalls.append(type_checked_load_const_vcalls, offset);
-        out.param_accesses.append(param_accesses, offset);
-        out.callsites.append(callsites, offset);
-        out.allocs.append(allocs, offset);
-        out.vtable_funcs.append(vtable_funcs, offset);
-    }
-
-    /// The same content under other summary numbers: the n-th new one is the old one `order[n]`.
-    pub(super) fn reorder(&self, order: &[u32]) -> Extras {
-        Extras {
-            type_tests: self.type_tests.reorder(order),
-            type_test_assume_vcalls: self.type_test_assume_vcalls.reorder(order),
-            type_checked_load_vcalls: self.type_checked_load_vcalls.reorder(order),
-            type_test_assume_const_vcalls: self.type_test_assume_const_vcalls.reorder(order),
-            type_checked_load_const_vcalls: self.type_checked_load_const_vcalls.reorder(order),
-            param_accesses: self.param_accesses.reorder(order),
-            callsites: self.callsites.reorder(order),
-            allocs: self.allocs.reorder(order),
-            vtable_funcs: self.vtable_funcs.reorder(order),
-        }
-    }
-}
-
-/// Names go by value; the first part that knows one tells.
-fn merge_names(parts: &[IndexPart], starts: &[Offsets], ranks: &Ranks, values: usize) -> Names {
-    let mut names = Names::default();
-    if parts.iter().all(|p| p.tables.names.ends.is_empty()) {
-        return names;
-    }
-    let mut by_value: Vec<&[u8]> = vec![&[]; values];
-    for (part, start) in parts.iter().zip(starts) {
-        for (slot, new) in ranks.of(*start, part.tables.guids.len()).iter().enumerate() {
-            let name = part.tables.names.get(slot);
-            if let Some(known @ []) = by_value.get_mut(new.load(Ordering::Relaxed) as usize) {
-                *known = name;
-            }
-        }
-    }
-    by_value.into_iter().for_each(|name| names.push(name));
-    names
-}
-
-fn merge_levels(parts: &mut [IndexPart], starts: &[Offsets], ranks: &Ranks) -> Result<Level> {
-    let mut out = Level { full_lto: !parts.is_empty(), ..Level::default() };
-    let mut stack_id_places: HashMap<u64, u32> = HashMap::new();
-    let mut type_ids: BTreeMap<(Guid, Box<[u8]>), TypeIdSummary> = BTreeMap::new();
-    let mut vtables: BTreeMap<Box<[u8]>, Vec<(u64, ValueId)>> = BTreeMap::new();
-    let mut defs = BTreeSet::new();
-    let mut decls = BTreeSet::new();
-    for (part, start) in parts.iter_mut().zip(starts) {
-        let level = std::mem::take(&mut part.level);
-        out.flags.insert(level.flags.0);
-        out.block_count = out.block_count.saturating_add(level.block_count);
-        out.combined |= level.combined;
-        out.full_lto &= level.full_lto;
-        if level.version != 0 && (out.version == 0 || level.version < out.version) {
-            out.version = level.version;
-        }
-        if !level.stack_ids.is_empty() {
-            let mut places = Vec::with_capacity(level.stack_ids.len());
-            for id in level.stack_ids {
-                let next = out.stack_ids.len() as u32;
-                let place = *stack_id_places.entry(id).or_insert(next);
-                if place == next {
-                    out.stack_ids.push(id);
-                }
-                places.push(place);
-            }
-            if let Some(extras) = &mut part.tables.extras {
-                extras.renumber_stack_ids(&places);
-            }
-        }
-        for id in level.type_ids {
-            match type_ids.entry((id.guid, id.name.clone())) {
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(id);
-                }
-                std::collections::btree_map::Entry::Occupied(mut place) => {
-                    place.get_mut().update(id);
-                }
-            }
-        }
-        let ranks = ranks.of(*start, part.tables.guids.len());
-        for id in level.type_id_vtables {
-            let new = id.vtables.into_iter().map(|(at, v)| (at, ValueId(rank(ranks, v.0))));
-            vtables.entry(id.name).or_default().extend(new);
-        }
-        defs.extend(level.cfi_function_defs);
-        decls.extend(level.cfi_function_decls);
-    }
-    out.type_ids = type_ids.into_values().collect();
-    out.type_id_vtables = vtables
-        .into_iter()
-        .map(|(name, vtables)| TypeIdCompatibleVtables { name, vtables })
-        .collect();
-    out.cfi_function_defs = defs.into_iter().collect();
-    out.cfi_function_decls = decls.into_iter().collect();
-    Ok(out)
-}
-
-impl TypeIdSummary {
-    /// What a later file says of the same type identifier goes over what an earlier one said.
-    pub(super) fn update(&mut self, later: TypeIdSummary) {
-        self.type_test = later.type_test;
-        for (offset, resolution) in later.devirtualization {
-            match self.devirtualization.binary_search_by_key(&offset, |(at, _)| *at) {
-                Ok(at) => {
-                    if let Some(slot) = self.devirtualization.get_mut(at) {
-                        slot.1 = resolution;
-                    }
-                }
-                Err(at) => self.devirtualization.insert(at, (offset, resolution)),
-            }
         }
     }
 }

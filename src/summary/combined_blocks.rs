@@ -369,20 +369,25 @@ impl Task<'_, '_> {
             Format::Llvm19 => self.overrides.entry_count(summary),
             Format::Llvm22 => 0,
         };
-        let (mut refs, mut read_only, mut write_only) = (0, 0, 0);
-        for r in summary.refs().iter().filter(|r| self.value_id(r.value()).is_some()) {
-            refs += 1;
+        // The array is collected first, as its length stands before it and ids are all over memory.
+        fields.clear();
+        let (mut read_only, mut write_only) = (0, 0);
+        for r in summary.refs() {
+            let Some(id) = self.value_id(r.value()) else { continue };
+            fields.push(id);
             read_only += u64::from(r.is_read_only());
             write_only += u64::from(r.is_write_only());
         }
-        let calls = || {
-            let own = summary.calls();
-            let own = own.map(|(to, info)| (self.overrides.callee(summary.id(), to), info));
-            let hot = CallInfo::new(Hotness::Hot, false);
-            let virtual_callees = self.overrides.virtual_callees(summary.id()).iter();
-            own.chain(virtual_callees.map(move |&to| (ValueId(to), hot)))
-                .filter_map(|(to, info)| Some((self.value_id(to)?, u64::from(info.0))))
-        };
+        let refs = fields.len() as u64;
+        let own = summary.calls();
+        let own = own.map(|(to, info)| (self.overrides.callee(summary.id(), to), info));
+        let hot = CallInfo::new(Hotness::Hot, false);
+        let virtual_callees = self.overrides.virtual_callees(summary.id()).iter();
+        for (to, info) in own.chain(virtual_callees.map(move |&to| (ValueId(to), hot))) {
+            if let Some(id) = self.value_id(to) {
+                fields.extend([id, u64::from(info.0)]);
+            }
+        }
         let scalars = [
             value,
             module,
@@ -394,9 +399,7 @@ impl Task<'_, '_> {
             read_only,
             write_only,
         ];
-        let array = summary.refs().iter().filter_map(|r| self.value_id(r.value()));
-        let array = array.chain(calls().flat_map(|(id, info)| [id, info]));
-        emit_parts(w, abbrevs.function, &scalars, refs as usize + 2 * calls().count(), array);
+        emit_parts(w, abbrevs.function, &scalars, fields.len(), fields.iter().copied());
         self.write_original_name(w, summary);
     }
 

@@ -16,8 +16,8 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::path::Path;
 
-use super::combine::IndexPart;
 use super::index::ModuleSummaryIndex;
+use super::part::IndexPart;
 use super::quick::find_summary_at_end;
 use super::read::{ReadOptions, Room, read_file};
 use crate::bitcode::{BITCODE_MAGIC, BitcodeFile, block_id};

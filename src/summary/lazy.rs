@@ -13,9 +13,9 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
 use super::codes::{fs, since};
-use super::combine::IndexPart;
 use super::guid::guid_of;
 use super::index::{Level, ModuleSummaryIndex, Tables};
+use super::part::IndexPart;
 use super::read::{ReadOptions, read_index, read_paths};
 use super::read_block::{BlockParser, State};
 use super::table::{self, Table};

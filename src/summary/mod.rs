@@ -15,7 +15,8 @@
 //! | `lazy`, `table` | one function of a large index |
 //! | `types` | flags, references, calls and the rarer parts of a summary |
 //! | `index` | the index and its accessors |
-//! | `combine` | many parts to one index |
+//! | `part` | the summaries of one file, or of a few joined |
+//! | `combine`, `number`, `merge_rare` | many parts to one index |
 //! | `guid` | MD5 of names |
 //! | `side` | tables for what few summaries have |
 
@@ -27,6 +28,9 @@ mod excerpt;
 mod guid;
 mod index;
 mod lazy;
+mod merge_rare;
+mod number;
+mod part;
 mod quick;
 mod radix;
 mod read;
@@ -45,13 +49,13 @@ mod write_yaml;
 
 pub use assembly::write_assembly;
 pub use codes::fs;
-pub use combine::IndexPart;
 pub use excerpt::{Excerpt, IndexParts};
 pub use guid::{
     HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_module, guids_of_values,
 };
 pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
+pub use part::IndexPart;
 pub use quick::{file_has_summary, has_summary};
 pub use read::{
     FILES_AT_ONCE, ReadOptions, combine_files, read_and_combine, read_file, read_index,

@@ -17,10 +17,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::codes::mst;
-use super::combine::IndexPart;
 use super::excerpt::IndexParts;
 use super::guid::{Batch, HashedNames, LocalSeparator, local_prefix};
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
+use super::part::IndexPart;
 use super::read_block::BlockParser;
 use super::scan::{Global, Scan, hash};
 use super::types::*;

@@ -100,8 +100,10 @@ pub struct CombinedWriter<'i> {
     index: &'i ModuleSummaryIndex,
     /// By value, its id in the file being written; 0 for none.
     value_ids: Vec<u32>,
-    /// The values that have an id, in any order, some perhaps twice.
+    /// The values that have an id.
     touched: Vec<u32>,
+    /// By value, a bit, in [`CombinedWriter::sort_touched`] alone.
+    marks: Vec<u64>,
     /// By module, its id in the file being written; only of use for those that are in it.
     module_ids: Vec<u64>,
 }
@@ -128,6 +130,7 @@ impl<'i> CombinedWriter<'i> {
             index,
             value_ids: vec![0; index.guids().len()],
             touched: Vec::new(),
+            marks: Vec::new(),
             module_ids: vec![0; index.modules().len()],
         }
     }
@@ -213,8 +216,29 @@ impl<'i> CombinedWriter<'i> {
                 }
             }
         });
-        self.touched.sort_unstable();
+        self.sort_touched();
         stack_ids
+    }
+
+    fn sort_touched(&mut self) {
+        let words = self.value_ids.len().div_ceil(64);
+        if words / 8 > self.touched.len() {
+            self.touched.sort_unstable();
+            return;
+        }
+        // No value is there twice, and there are so many that a walk over bits is shorter.
+        self.marks.resize(words, 0);
+        for value in self.touched.drain(..) {
+            if let Some(word) = self.marks.get_mut(value as usize / 64) {
+                *word |= 1 << (value % 64);
+            }
+        }
+        for (word, first) in self.marks.iter_mut().zip((0u32..).step_by(64)) {
+            while *word != 0 {
+                self.touched.push(first + word.trailing_zeros());
+                *word &= *word - 1;
+            }
+        }
     }
 }
 

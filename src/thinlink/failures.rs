@@ -4,7 +4,8 @@
 //! last reason and the largest threshold, in the order of LLVM's hash table. The selection is made
 //! once more with an observer. Source: the end of `ModuleImportsManager::computeImportForModule`.
 
-use super::imports::{FailureReason, Importer, Observer};
+use super::import_list::FailureReason;
+use super::imports::{Importer, Observer};
 use super::order::DenseTable;
 use super::plan::LinkPlan;
 use crate::summary::{Hotness, ModuleId, ModuleSummaryIndex, SummaryId, SummaryKind, ValueId};

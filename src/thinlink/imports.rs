@@ -25,143 +25,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::bits::{AtomicBits, Bits};
+use super::import_list::{FailureReason, ImportList, Imports};
+use super::import_scratch::{DEFINED, REJECTED, Scratch, UNMET};
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{Attributes, Devirtualization, Facts, IndirectCalls, Liveness, Reuse};
 use crate::summary::{
     Hotness, ModuleId, ModuleSummaryIndex, Summary, SummaryId, SummaryKind, ValueId,
 };
-
-/// `FunctionImporter::ImportFailureReason`: why a copy of a callee was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the variants are LLVM's words, and `explanation` says what they mean
-pub enum FailureReason {
-    GlobalVar,
-    NotLive,
-    TooLarge,
-    InterposableLinkage,
-    LocalLinkageNotInModule,
-    NotEligible,
-    NoInline,
-}
-
-impl FailureReason {
-    /// LLVM's word, as `-print-import-failures` prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            FailureReason::GlobalVar => "GlobalVar",
-            FailureReason::NotLive => "NotLive",
-            FailureReason::TooLarge => "TooLarge",
-            FailureReason::InterposableLinkage => "InterposableLinkage",
-            FailureReason::LocalLinkageNotInModule => "LocalLinkageNotInModule",
-            FailureReason::NotEligible => "NotEligible",
-            FailureReason::NoInline => "NoInline",
-        }
-    }
-
-    /// The reason in a sentence's words.
-    pub fn explanation(self) -> &'static str {
-        match self {
-            FailureReason::GlobalVar => "it is a variable, not a function",
-            FailureReason::NotLive => "nothing that is kept refers to it",
-            FailureReason::TooLarge => "it has more instructions than the threshold",
-            FailureReason::InterposableLinkage => {
-                "its linkage allows another definition to replace it at link time or run time"
-            }
-            FailureReason::LocalLinkageNotInModule => {
-                "it is a local function and several modules have one of that name"
-            }
-            FailureReason::NotEligible => {
-                "it is marked as not eligible, as it refers to something that cannot be renamed"
-            }
-            FailureReason::NoInline => "it is marked noinline",
-        }
-    }
-}
-
-/// One summary that a module imports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Import {
-    /// What is imported, which says from which module.
-    pub summary: SummaryId,
-    /// Only its declaration.
-    pub declaration: bool,
-}
-
-/// What one module imports, as the steps by which the list came about. A step adds a definition,
-/// or a declaration where there is neither yet; a definition replaces a declaration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImportList {
-    steps: Vec<u32>,
-}
-
-/// Marks a step that adds a declaration.
-const DECLARATION: u32 = 1 << 31;
-
-impl ImportList {
-    /// The steps in order.
-    pub fn steps(&self) -> impl ExactSizeIterator<Item = Import> + '_ {
-        self.steps.iter().map(|&step| Import {
-            summary: SummaryId(step & !DECLARATION),
-            declaration: step & DECLARATION != 0,
-        })
-    }
-
-    /// The imports, sorted, which is by source module first.
-    pub fn sorted(&self) -> Vec<Import> {
-        let mut imports: Vec<Import> = self.steps().collect();
-        imports.sort_unstable();
-        // A definition sorts before the declaration that it replaced.
-        imports.dedup_by_key(|import| import.summary);
-        imports
-    }
-
-    /// Whether nothing is imported.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-}
-
-/// Who imports what.
-#[derive(Clone, Debug, Default)]
-pub struct Imports {
-    /// By module.
-    lists: Vec<ImportList>,
-    /// Summaries that some module imports the definition of.
-    imported: Bits,
-}
-
-impl Imports {
-    /// Nothing is imported.
-    pub fn none(index: &ModuleSummaryIndex) -> Self {
-        Imports {
-            lists: vec![ImportList::default(); index.modules().len()],
-            imported: Bits::new(index.summary_count()),
-        }
-    }
-
-    /// What a module imports; nothing for one that is not of the index.
-    pub fn of(&self, module: ModuleId) -> &ImportList {
-        const NOTHING: &ImportList = &ImportList { steps: Vec::new() };
-        self.lists.get(module.index()).unwrap_or(NOTHING)
-    }
-
-    /// Whether some module imports the definition.
-    #[inline]
-    pub fn is_imported(&self, summary: SummaryId) -> bool {
-        self.imported.get(summary.index())
-    }
-
-    /// The summaries that some module imports the definition of.
-    pub fn imported(&self) -> &Bits {
-        &self.imported
-    }
-
-    /// How many imports there are in all lists together.
-    pub fn count(&self) -> usize {
-        self.lists.iter().map(|list| list.steps.len()).sum()
-    }
-}
 
 /// Is told what [`Importer`] considers. The one that does nothing is `()`, and costs nothing.
 pub trait Observer {
@@ -183,87 +54,6 @@ pub trait Observer {
 }
 
 impl Observer for () {}
-
-/// What is known of a value while one module is worked on.
-#[derive(Clone, Copy)]
-struct Slot {
-    /// The module, plus one, that the rest is about.
-    stamp: u32,
-    /// The largest threshold that the callee was met with; for [`DEFINED`] the summary.
-    threshold: u32,
-    /// The function taken, or one of the marks below.
-    callee: u32,
-    /// The summary in the import list, or [`NONE`].
-    imported: u32,
-}
-
-const NONE: u32 = u32::MAX;
-/// Not met as a callee yet.
-const UNMET: u32 = u32::MAX;
-/// Met as a callee, and no copy was taken.
-const REJECTED: u32 = u32::MAX - 1;
-/// The module itself defines it.
-const DEFINED: u32 = u32::MAX - 2;
-
-/// The memory of one thread.
-pub struct Scratch {
-    slots: Vec<Slot>,
-    stamp: u32,
-    functions: Vec<(SummaryId, u32)>,
-    variables: Vec<SummaryId>,
-    steps: Vec<u32>,
-}
-
-impl Scratch {
-    /// For an index with so many values.
-    pub fn new(index: &ModuleSummaryIndex) -> Self {
-        let empty = Slot { stamp: 0, threshold: 0, callee: UNMET, imported: NONE };
-        Scratch {
-            slots: vec![empty; index.guids().len()],
-            stamp: 0,
-            functions: Vec::new(),
-            variables: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-
-    #[inline]
-    fn slot(&mut self, value: ValueId) -> Option<&mut Slot> {
-        let stamp = self.stamp;
-        let slot = self.slots.get_mut(value.index())?;
-        if slot.stamp != stamp {
-            *slot = Slot { stamp, threshold: 0, callee: UNMET, imported: NONE };
-        }
-        Some(slot)
-    }
-
-    /// `ImportMapTy::addDefinition`; says whether there was neither definition nor declaration.
-    fn add_definition(&mut self, value: ValueId, summary: SummaryId, declarations: bool) -> bool {
-        let Some(slot) = self.slot(value) else { return false };
-        let before = std::mem::replace(&mut slot.imported, summary.0);
-        if before == summary.0 {
-            return false;
-        }
-        // Another copy of this value has been imported, or a declaration may have been: look.
-        let mut inserted = true;
-        if before != NONE || declarations {
-            if self.steps.contains(&summary.0) {
-                return false;
-            }
-            inserted = !self.steps.contains(&(summary.0 | DECLARATION));
-        }
-        self.steps.push(summary.0);
-        inserted
-    }
-
-    /// `ImportMapTy::maybeAddDeclaration`.
-    fn maybe_add_declaration(&mut self, summary: SummaryId) {
-        let step = summary.0 | DECLARATION;
-        if !self.steps.contains(&summary.0) && !self.steps.contains(&step) {
-            self.steps.push(step);
-        }
-    }
-}
 
 /// What the selection of imports reads.
 pub struct Importer<'i> {
@@ -349,13 +139,7 @@ impl<'i> Importer<'i> {
                 )
                 .collect_into_vec(&mut lists);
         }
-        let imported = AtomicBits::new(index.summary_count());
-        lists.par_iter().for_each(|list| {
-            for import in list.steps().filter(|import| !import.declaration) {
-                imported.insert(import.summary.index());
-            }
-        });
-        Imports { lists, imported: imported.into_bits() }
+        Imports::new(index, lists)
     }
 
     /// Selects for one module (`ModuleImportsManager::computeImportForModule`).
@@ -367,8 +151,7 @@ impl<'i> Importer<'i> {
         cutoff: &mut Option<u32>,
         observer: &mut O,
     ) -> ImportList {
-        scratch.stamp += 1;
-        scratch.steps.clear();
+        scratch.begin();
         for &id in order.defined(module) {
             let Some(summary) = self.index.summary(id) else { continue };
             if let Some(slot) = scratch.slot(summary.value()) {
@@ -378,7 +161,7 @@ impl<'i> Importer<'i> {
         }
         if let Some(values) = self.workloads.get(&module) {
             self.select_workload(module, values, scratch, observer);
-            return ImportList { steps: scratch.steps.as_slice().to_vec() };
+            return scratch.list();
         }
         let limit = self.options.import_instr_limit;
         for &id in order.defined(module) {
@@ -396,7 +179,7 @@ impl<'i> Importer<'i> {
                 self.follow(function, threshold, scratch, cutoff, observer);
             }
         }
-        ImportList { steps: scratch.steps.as_slice().to_vec() }
+        scratch.list()
     }
 
     /// Imports what a workload definition says, whatever its size: the prevailing copy, or else the

@@ -153,6 +153,7 @@ impl Liveness {
                 live: &mut live,
                 live_values: &mut live_values,
                 worklist,
+                next: 0,
             }
             .run()?;
         }
@@ -219,12 +220,16 @@ struct Walk<'w> {
     indirect: &'w IndirectCalls,
     live: &'w mut Bits,
     live_values: &'w mut Bits,
+    /// All values that were met, of which those before `next` are done.
     worklist: Vec<ValueId>,
+    next: usize,
 }
 
 impl Walk<'_> {
     fn run(&mut self) -> Result<()> {
-        while let Some(value) = self.worklist.pop() {
+        while let Some(&value) = self.worklist.get(self.next) {
+            self.next += 1;
+            self.fetch_soon();
             for &id in self.index.copies(value) {
                 let Some(summary) = self.index.summary(id) else { continue };
                 if summary.kind() == SummaryKind::Alias {
@@ -243,6 +248,21 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Asks for the memory of values that come soon: each is somewhere else, in two steps.
+    #[inline]
+    fn fetch_soon(&self) {
+        let soon = |ahead: usize| self.worklist.get(self.next + ahead).copied();
+        if let Some(value) = soon(12) {
+            self.index.prefetch_copies(value);
+        }
+        if let Some(&id) = soon(8).and_then(|value| self.index.copies(value).first()) {
+            self.index.prefetch(id);
+        }
+        if let Some(&id) = soon(4).and_then(|value| self.index.copies(value).first()) {
+            self.index.prefetch_lists(id);
+        }
     }
 
     #[inline]

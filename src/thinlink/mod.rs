@@ -12,7 +12,7 @@
 //! | `attributes` | read-only, write-only, dso_local | `propagateAttributes` |
 //! | `devirt`, `glob` | virtual calls with one target | `runWholeProgramDevirtOnIndex` |
 //! | `module_order`, `order` | the order of LLVM's hash tables | `collectDefinedGVSummariesPerModule` |
-//! | `imports` | what each module imports | `ComputeCrossModuleImport` |
+//! | `imports`, `import_scratch`, `import_list` | what each module imports | `ComputeCrossModuleImport` |
 //! | `workload` | what the user says belongs together | `WorkloadImportsManager` |
 //! | `exports` | what others will refer to | the same |
 //! | `linkage` | internalize, promote, resolve prevailing | `thinLTOInternalizeAndPromoteInIndex` |
@@ -35,6 +35,8 @@ mod facts;
 mod failures;
 mod function_attrs;
 mod glob;
+mod import_list;
+mod import_scratch;
 mod imports;
 mod linkage;
 mod liveness;
@@ -55,7 +57,9 @@ pub use exports::Exports;
 pub use facts::{Facts, Mention, ModuleSymbols, Prevailing};
 pub use failures::{ImportFailure, import_failures};
 pub use function_attrs::FunctionAttrs;
-pub use imports::{FailureReason, Import, ImportList, Importer, Imports, Observer, Scratch};
+pub use import_list::{FailureReason, Import, ImportList, Imports};
+pub use import_scratch::Scratch;
+pub use imports::{Importer, Observer};
 pub use linkage::{Linkages, Steps};
 pub use liveness::{IndirectCalls, Liveness};
 pub use module_order::ModuleOrder;

@@ -5,7 +5,8 @@
 //! The selection is made once more with an observer, so that a link that nobody asks about pays
 //! nothing.
 
-use super::imports::{FailureReason, Importer, Observer};
+use super::import_list::FailureReason;
+use super::imports::{Importer, Observer};
 use super::plan::LinkPlan;
 use crate::summary::{Hotness, ModuleId, ModuleSummaryIndex, SummaryId, ValueId};
 

@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -92,14 +93,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     if !job.distributed_indexes && !job.emit_indexes {
         return link(&job, &inputs);
     }
-    let mut read =
-        distributed::read_with(&inputs, &options.behaviour, &distributed::read_options(&options))?;
+    // The index and the plan are not taken apart at the end: the process is about to go.
+    let mut read = ManuallyDrop::new(distributed::read_with(
+        &inputs,
+        &options.behaviour,
+        &distributed::read_options(&options),
+    )?);
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
-    let plan = read.plan(&options)?;
+    let plan = ManuallyDrop::new(read.plan(&options)?);
     read.forget_symbols();
-    let shards = Shards::new(&read.index, &plan);
+    let shards = ManuallyDrop::new(Shards::new(&read.index, &plan));
     let format =
         if options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 };
     if !job.distributed_indexes {
@@ -172,7 +177,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
                 identifier: name.clone(),
                 file: name,
                 member: None,
-                resolutions: input.resolve(&file)?,
+                resolutions: input.resolve(&file.symbols().collect::<Vec<_>>())?,
                 bitcode: file.bitcode,
                 pages: Some(bytes),
             })

@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use parking_lot::Mutex;
+
 use super::command_line::{Parser, Word, line};
 use super::resolutions::{Resolutions, Said, Sayings};
 use crate::container::{Archive, FileBytes, MemberData, OpenFile};
@@ -19,7 +21,7 @@ use crate::distributed::Source;
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::summary::Excerpt;
-use crate::symbols::InputFile;
+use crate::symbols::{InputFile, Symbol};
 
 /// Files and resolutions.
 #[derive(Default)]
@@ -63,7 +65,7 @@ impl<'a> SavedLink<'a> {
         let mut defined: HashSet<Box<[u8]>> = HashSet::new();
         for path in &self.files {
             let blame = |e: Error| e.in_file(String::from_utf8_lossy(path));
-            let bytes = FileInput { path, said: Sayings::default() }.bytes().map_err(blame)?;
+            let bytes = FileInput::new(path, Sayings::default()).bytes().map_err(blame)?;
             let file = InputFile::open(&bytes).map_err(blame)?;
             let said = file
                 .symbols()
@@ -92,7 +94,7 @@ impl<'a> SavedLink<'a> {
             return Err(unused(file, &said.first_symbol()));
         }
         let inputs = self.files.iter();
-        Ok(inputs.map(|path| FileInput { path, said: self.resolutions.of(path) }).collect())
+        Ok(inputs.map(|path| FileInput::new(path, self.resolutions.of(path))).collect())
     }
 }
 
@@ -107,7 +109,8 @@ pub fn resolution_text(inputs: &[FileInput<'_>]) -> Result<Vec<u8>> {
         line(&mut text, &[input.path]);
         let bytes = input.bytes()?;
         let file = InputFile::open(&bytes)?;
-        for (symbol, r) in file.symbols().zip(input.resolve(&file)?) {
+        let symbols: Vec<Symbol<'_>> = file.symbols().collect();
+        for (symbol, r) in symbols.iter().zip(input.resolve(&symbols)?) {
             let letters: Vec<u8> = [
                 (r.prevailing, b'p'),
                 (r.final_definition_in_linkage_unit, b'l'),
@@ -128,6 +131,8 @@ pub fn resolution_text(inputs: &[FileInput<'_>]) -> Result<Vec<u8>> {
 pub struct FileInput<'a> {
     path: &'a [u8],
     said: Sayings<'a>,
+    /// What was opened and is no file: a pipe must not be opened twice.
+    opened: Mutex<Option<OpenFile>>,
 }
 
 impl Source for FileInput<'_> {
@@ -138,6 +143,9 @@ impl Source for FileInput<'_> {
     }
 
     fn bytes(&self) -> Result<FileBytes> {
+        if let Some(opened) = self.opened.lock().take() {
+            return opened.bytes();
+        }
         let path = Path::new(OsStr::from_bytes(self.path));
         match member_of_archive(self.path) {
             Some((archive, offset)) if !path.exists() => read_member(archive, offset),
@@ -146,36 +154,43 @@ impl Source for FileInput<'_> {
     }
 
     fn excerpt(&self) -> Option<Excerpt> {
-        let path = Path::new(OsStr::from_bytes(self.path));
-        // A pipe must not be opened twice.
-        path.is_file().then(|| Excerpt::read(&OpenFile::open(path).ok()?)).flatten()
+        let opened = OpenFile::open(Path::new(OsStr::from_bytes(self.path))).ok()?;
+        if opened.length().is_none() {
+            *self.opened.lock() = Some(opened);
+            return None;
+        }
+        Excerpt::read(&opened)
     }
 
-    fn resolve(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+    fn resolve(&self, symbols: &[Symbol<'_>]) -> Result<Vec<SymbolResolution>> {
         // Saved resolutions stand in the order of the symbols, so that most often no look-up is
         // needed. A symbol that stands several times takes its resolutions in their order.
         let mut said = self.said.clone();
-        let mut resolutions = Vec::new();
-        for symbol in file.symbols() {
+        let mut resolutions = Vec::with_capacity(symbols.len());
+        for symbol in symbols {
             match said.next_of(symbol.name)? {
                 Some(resolution) => resolutions.push(resolution),
-                None => return self.resolve_by_name(file),
+                None => return self.resolve_by_name(symbols),
             }
         }
-        if said.next().is_none() { Ok(resolutions) } else { self.resolve_by_name(file) }
+        if said.next().is_none() { Ok(resolutions) } else { self.resolve_by_name(symbols) }
     }
 }
 
-impl FileInput<'_> {
+impl<'a> FileInput<'a> {
+    fn new(path: &'a [u8], said: Sayings<'a>) -> Self {
+        FileInput { path, said, opened: Mutex::new(None) }
+    }
+
     /// Looks each symbol up among what was said, which may stand in any order.
-    fn resolve_by_name(&self, file: &InputFile<'_>) -> Result<Vec<SymbolResolution>> {
+    fn resolve_by_name(&self, symbols: &[Symbol<'_>]) -> Result<Vec<SymbolResolution>> {
         let said: Vec<Said<'_>> = self.said.clone().collect::<Result<_>>()?;
         let mut by_name: HashMap<&[u8], VecDeque<SymbolResolution>> = HashMap::new();
         for said in &said {
             by_name.entry(&said.symbol).or_default().push_back(said.resolution);
         }
-        let mut resolutions = Vec::new();
-        for symbol in file.symbols() {
+        let mut resolutions = Vec::with_capacity(symbols.len());
+        for symbol in symbols {
             // Splitting a module adds a dot and a hash to the names of promoted locals.
             let short = symbol.name.iter().rposition(|&c| c == b'.');
             let short = short.map(|at| &symbol.name[..at]);
