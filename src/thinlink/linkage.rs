@@ -55,12 +55,14 @@ impl Linkages {
         options: &ThinLinkOptions,
     ) -> Self {
         let count = index.summary_count();
-        let mut aliasees = Bits::new(count);
-        for summary in index.summaries().filter(|s| s.kind() == SummaryKind::Alias) {
-            if let Some(aliasee) = summary.aliasee() {
+        let aliasees = AtomicBits::new(count);
+        (0..count as u32).into_par_iter().with_min_len(4096).for_each(|id| {
+            let alias = index.summary(SummaryId(id)).filter(|s| s.kind() == SummaryKind::Alias);
+            if let Some(aliasee) = alias.and_then(|alias| alias.aliasee()) {
                 aliasees.insert(aliasee.id().index());
             }
-        }
+        });
+        let aliasees = aliasees.into_bits();
         let mut cfi = Bits::new(index.guids().len());
         for function in index.cfi_function_defs().iter().chain(index.cfi_function_decls()) {
             if let Some(value) = index.find(function.guid) {

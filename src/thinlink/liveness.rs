@@ -26,29 +26,45 @@ pub struct IndirectCalls {
     untouched: HashSet<u32>,
 }
 
+/// Local values that calls of their original names may mean, with the GUIDs of those names.
+pub(super) struct Candidates(Vec<(Guid, ValueId)>);
+
+impl Candidates {
+    /// Finds them.
+    pub(super) fn find(index: &ModuleSummaryIndex) -> Self {
+        // Only of local values is the name another than what the GUID is made of; and of those
+        // only names count that are mentioned but not defined, which are few.
+        let candidate = |id| {
+            let summary = index.summary(SummaryId(id))?;
+            if !summary.flags().linkage().is_local() {
+                return None;
+            }
+            let original = summary.original_name().filter(|&name| name != Guid(0))?;
+            let mentioned = index.find(original)?;
+            let only_mentioned = index.copies(mentioned).is_empty();
+            (only_mentioned && original != summary.guid()).then_some((original, summary.value()))
+        };
+        let all = (0..index.summary_count() as u32).into_par_iter().with_min_len(4096);
+        Candidates(all.filter_map(candidate).collect())
+    }
+}
+
 impl IndirectCalls {
     /// Finds the callees that are to be replaced.
     pub fn find(index: &ModuleSummaryIndex, facts: &Facts, options: &ThinLinkOptions) -> Self {
+        Self::among(index, Candidates::find(index), facts, options)
+    }
+
+    /// As [`IndirectCalls::find`], with what was found without the facts.
+    pub(super) fn among(
+        index: &ModuleSummaryIndex,
+        candidates: Candidates,
+        facts: &Facts,
+        options: &ThinLinkOptions,
+    ) -> Self {
         // From the GUID of an original name to the value of its only local; `None` for several.
         let mut locals: HashMap<Guid, Option<ValueId>> = HashMap::new();
-        // Only of local values is the name another than what the GUID is made of; and of those
-        // only names count that are mentioned but not defined, which are few.
-        let candidates: Vec<(Guid, ValueId)> = (0..index.summary_count() as u32)
-            .into_par_iter()
-            .with_min_len(4096)
-            .filter_map(|id| {
-                let summary = index.summary(SummaryId(id))?;
-                if !summary.flags().linkage().is_local() {
-                    return None;
-                }
-                let original = summary.original_name().filter(|&name| name != Guid(0))?;
-                let mentioned = index.find(original)?;
-                let only_mentioned = index.copies(mentioned).is_empty();
-                (only_mentioned && original != summary.guid())
-                    .then_some((original, summary.value()))
-            })
-            .collect();
-        for (original, value) in candidates {
+        for (original, value) in candidates.0 {
             locals
                 .entry(original)
                 .and_modify(|known| {

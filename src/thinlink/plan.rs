@@ -6,6 +6,7 @@
 
 use super::function_attrs::FunctionAttrs;
 use super::linkage::Steps;
+use super::liveness::Candidates;
 use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{
@@ -152,20 +153,21 @@ impl LinkPlan {
         options: &ThinLinkOptions,
         facts: impl FnOnce() -> Result<Facts> + Send,
     ) -> Result<Self> {
-        let what_is_known = || {
-            let facts = facts()?;
-            let indirect = IndirectCalls::find(index, &facts, options);
+        // Much of this is the work of one thread. Beside it stands what depends on none of it.
+        let (facts, candidates) = rayon::join(facts, || Candidates::find(index));
+        let mut facts = facts?;
+        let indirect = IndirectCalls::among(index, candidates, &facts, options);
+        let what_is_live = || {
             let liveness = Liveness::compute(index, &facts, &indirect, options)?;
             let attributes = if options.import {
                 Attributes::propagate(index, &facts, &liveness, options)
             } else {
                 Attributes::none(options)
             };
-            Ok((facts, indirect, liveness, attributes))
+            Ok((liveness, attributes))
         };
-        // Much of what is known is found out by one thread; the order depends on none of it.
-        let (known, order) = rayon::join(what_is_known, || ModuleOrder::new(index, thin_modules));
-        let (mut facts, indirect, liveness, attributes) = known?;
+        let (live, order) = rayon::join(what_is_live, || ModuleOrder::new(index, thin_modules));
+        let (liveness, attributes) = live?;
         let mut devirtualization = Devirtualization::compute(index, &facts, &liveness, options);
         facts.preserve_exported(devirtualization.exported());
         let imports = if options.import {

@@ -34,7 +34,9 @@ const PROGRAM: &str = "llvm-lto2";
 pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     let mut arguments = arguments.skip(1);
     let done = match arguments.next().as_deref().map(OsStr::as_bytes) {
-        Some(b"run") => Arguments::new(arguments).and_then(|arguments| run(&arguments)),
+        Some(b"run") => {
+            Arguments::new(arguments).and_then(|arguments| run(&ManuallyDrop::new(arguments)))
+        }
         Some(b"dump-symtab") => dump_symtab(arguments),
         _ => {
             eprintln!("Available subcommands: dump-symtab run");
