@@ -14,7 +14,7 @@
 //! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
 //! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
 //! | `Linker::linkInModule` (C++, exported by all that were tried) | 14 and later | `LLVMLinkModules2`, slower |
-//! | `IRMover` (C++, exported by all that were tried) | 14 and later | no regular LTO of resolutions (`mover`) |
+//! | `IRMover::move` (C++, exported by all that were tried) | 14 and later | no regular LTO of resolutions (`mover`) |
 //!
 //! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
 
@@ -245,7 +245,6 @@ functions! {
         _ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE:
             fn(*mut c_void, *mut *mut Module, c_uint, *mut c_void) -> bool;
         _ZN4llvm17deallocate_bufferEPvmm: fn(*mut c_void, usize, usize);
-        _ZN4llvm7IRMoverC1ERNS_6ModuleE: fn(*mut c_void, *mut Module);
         _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEENS_15unique_functionIFvRS7_St8functionIFvSB_EEEEEb:
             fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
         _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb:

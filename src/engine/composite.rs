@@ -1,7 +1,8 @@
-//! One `llvm::Linker` for all that is linked into a module.
+//! One `llvm::Linker` for all that becomes a part of a module.
 //!
 //! In: a module, then modules of the same context to link into it. Out: the first with all the
-//! others in it. Knows nothing of where modules come from.
+//! others in it. Knows nothing of where modules come from, nor of merging by resolutions (`mover`),
+//! for which it only keeps the object.
 //!
 //! `LLVMLinkModules2` makes a `Linker` for each call, which goes through every instruction of
 //! the module so far to find the types in use: 3 % of all that libLLVM does for RocksDB, whose
@@ -44,35 +45,36 @@ pub(super) struct Composite {
     api: Arc<Api>,
     /// Where it lives: it must not move.
     object: Box<[u64; ROOM]>,
+    /// It is laid out as this file says. Otherwise its tables stay for ever.
+    is_known: bool,
 }
 
 /// An empty `std::function` of libstdc++: the last but one word, the manager, is null.
 type EmptyFunction = [usize; 4];
 
 impl Composite {
-    /// A linker into this module; `None` where libLLVM offers none that is known.
+    /// A linker into this module; `None` where libLLVM offers none.
     ///
     /// # Safety
-    /// `module` is alive, and no other is linked into it but by what is returned.
+    /// `module` is alive, and no other becomes a part of it but through what is returned.
     pub(super) unsafe fn new(api: &Arc<Api>, module: *mut Module) -> Option<Composite> {
-        let f = &api.f;
-        let construct = f._ZN4llvm6LinkerC1ERNS_6ModuleE?;
-        f._ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE?;
-        f._ZN4llvm17deallocate_bufferEPvmm?;
-        let mut composite = Composite { api: api.clone(), object: Box::new([UNTOUCHED; ROOM]) };
+        let construct = api.f._ZN4llvm6LinkerC1ERNS_6ModuleE?;
+        let object = Box::new([UNTOUCHED; ROOM]);
+        let mut composite = Composite { api: api.clone(), object, is_known: false };
         // SAFETY: a constructor takes `this` and its arguments as a C function would; there is
         // more than enough room for the object.
         unsafe { construct(composite.object.as_mut_ptr().cast(), module) };
-        if composite.is_known(module) {
-            return Some(composite);
-        }
-        // Nothing of it is understood, so nothing can be given back.
-        std::mem::forget(composite);
-        None
+        composite.is_known = composite.looks_known(module);
+        Some(composite)
+    }
+
+    /// The object, which is an `IRMover` in the first place.
+    pub(super) fn mover(&mut self) -> *mut c_void {
+        self.object.as_mut_ptr().cast()
     }
 
     /// Whether the object is laid out as this file says.
-    fn is_known(&self, module: *mut Module) -> bool {
+    fn looks_known(&self, module: *mut Module) -> bool {
         let untouched = |from: usize| {
             self.object.get(from..).is_some_and(|rest| rest.iter().all(|word| *word == UNTOUCHED))
         };
@@ -99,14 +101,14 @@ impl Composite {
     }
 
     /// Links `source` into the module; true on error, of which the context's handler was told.
+    /// `None`, and nothing is done, where another way costs less than tables that stay for ever.
     ///
     /// # Safety
     /// The module and its context are alive. `source` is of the same context; it is consumed.
-    pub(super) unsafe fn link(&mut self, source: *mut Module) -> bool {
+    pub(super) unsafe fn link(&mut self, source: *mut Module) -> Option<bool> {
         let f = &self.api.f;
-        let Some(link_in_module) = f._ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE else {
-            return true;
-        };
+        let link_in_module = f._ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE
+            .filter(|_| self.is_known)?;
         let mut owner = source;
         let mut no_callback: EmptyFunction = [0; 4];
         // SAFETY: arguments whose classes have destructors are passed by their address (Itanium
@@ -122,7 +124,7 @@ impl Composite {
             if !owner.is_null() {
                 (f.LLVMDisposeModule)(owner);
             }
-            failed
+            Some(failed)
         }
     }
 }
@@ -152,7 +154,8 @@ impl Table {
 
 impl Drop for Composite {
     fn drop(&mut self) {
-        let Some(free) = self.api.f._ZN4llvm17deallocate_bufferEPvmm else { return };
+        let free = self.api.f._ZN4llvm17deallocate_bufferEPvmm.filter(|_| self.is_known);
+        let Some(free) = free else { return };
         for (at, size) in TABLES {
             let Some(table) =
                 self.table(at).filter(|table| table.start != 0 && table.start != UNTOUCHED)
@@ -203,14 +206,15 @@ mod tests {
                 let context = (api.f.LLVMContextCreate)();
                 sink.attach(context);
                 let into = module(&api, context, "a");
-                let mut linker = Composite::new(&api, into).expect("another layout");
+                let mut linker = Composite::new(&api, into).expect("no linker");
                 for variable in ["b", "c"] {
-                    assert!(!linker.link(module(&api, context, variable)));
+                    assert_eq!(linker.link(module(&api, context, variable)), Some(false));
                     let name = std::ffi::CString::new(variable).unwrap();
                     assert!(!(api.f.LLVMGetNamedGlobal)(into, name.as_ptr()).is_null());
                 }
                 assert!(list.borrow().is_empty());
-                assert!(linker.link(module(&api, context, "b")), "two definitions");
+                let twice = linker.link(module(&api, context, "b"));
+                assert_eq!(twice, Some(true), "two definitions");
                 assert!(!list.borrow().is_empty());
                 (api.f.LLVMDisposeModule)(into);
                 (api.f.LLVMContextDispose)(context);

@@ -20,7 +20,7 @@ use super::clopt;
 use super::composite::Composite;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
-use super::mover::Mover;
+use super::mover;
 use super::protocol::{Answer, Request};
 use super::target::{Parameters, TargetMachine};
 use super::type_ids;
@@ -47,8 +47,6 @@ struct State {
     module: *mut api::Module,
     /// What links other modules into it, from the first on.
     linker: Option<Composite>,
-    /// What merges other modules into it, from the first on.
-    mover: Option<Mover>,
     target: Option<TargetConfig>,
     /// The identifier of a module into which nothing was linked yet.
     empty: Option<String>,
@@ -58,15 +56,7 @@ struct State {
 
 impl State {
     fn new(context: *mut api::Context, module: *mut api::Module) -> State {
-        State {
-            context,
-            module,
-            linker: None,
-            mover: None,
-            target: None,
-            empty: None,
-            spent: false,
-        }
+        State { context, module, linker: None, target: None, empty: None, spent: false }
     }
 }
 
@@ -183,7 +173,7 @@ impl Machine {
                 (self.api.f.LLVMDisposeModule)(state.module);
                 (self.api.f.LLVMContextDispose)(state.context);
             }
-            drop((state.linker, state.mover));
+            drop(state.linker);
         }
     }
 
@@ -223,17 +213,10 @@ impl Machine {
     fn link(&mut self, identifier: &str, bitcode: &[u8]) -> Result<()> {
         let source = self.second_module(identifier, bitcode)?;
         let (_, module) = self.building()?;
-        let linker = self.state.as_mut().and_then(|state| {
-            if state.linker.is_none() {
-                // SAFETY: a live module; where this gives a linker once, it is always used.
-                state.linker = unsafe { Composite::new(&self.api, module) };
-            }
-            state.linker.as_mut()
-        });
         // SAFETY: two modules of one context; the source is consumed in any case.
         let failed = unsafe {
-            match linker {
-                Some(linker) => linker.link(source),
+            match self.linker().and_then(|linker| linker.link(source)) {
+                Some(failed) => failed,
                 None => (self.api.f.LLVMLinkModules2)(module, source) != 0,
             }
         };
@@ -243,22 +226,21 @@ impl Machine {
     fn merge(&mut self, identifier: &str, bitcode: &[u8], keep: &[String]) -> Result<()> {
         let source = self.second_module(identifier, bitcode)?;
         let (context, module) = self.building()?;
-        let mover = match self.state.as_mut().and_then(|state| state.mover.take()) {
-            Some(mover) => Ok(mover),
-            None => Mover::new(&self.api, module),
-        };
-        let mut mover = mover.inspect_err(|_| {
-            // SAFETY: a module that nothing refers to.
-            unsafe { (self.api.f.LLVMDisposeModule)(source) };
-        })?;
-        let into = edit::Editor { api: &self.api, context, module };
-        let source = edit::Editor { api: &self.api, context, module: source };
-        let merged = mover.merge(&into, &source, &keep.iter().map(String::as_str).collect());
-        if let Some(state) = &mut self.state {
-            state.mover = Some(mover);
-        }
-        merged?;
+        let api = self.api.clone();
+        let into = edit::Editor { api: &api, context, module };
+        let source = edit::Editor { api: &api, context, module: source };
+        mover::merge(self.linker(), &into, &source, &keep.iter().map(String::as_str).collect())?;
         self.sink.check(false, "")
+    }
+
+    /// What all other modules become parts of the module by.
+    fn linker(&mut self) -> Option<&mut Composite> {
+        let state = self.state.as_mut()?;
+        if state.linker.is_none() {
+            // SAFETY: a live module; where this gives a linker once, it is always used.
+            state.linker = unsafe { Composite::new(&self.api, state.module) };
+        }
+        state.linker.as_mut()
     }
 
     /// Parses a module that is to become a part of the one that is there.

@@ -10,7 +10,7 @@
 //! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
-//! edit      changes of a module through the C API   mover     modules merged into one
+//! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
 //! ```

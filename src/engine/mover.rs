@@ -13,7 +13,8 @@
 
 #![allow(unsafe_code)]
 
-use super::api::{self, Api};
+use super::api;
+use super::composite::Composite;
 use super::edit::Editor;
 use super::{GlobalKind, Linkage};
 use crate::error::{Error, Result};
@@ -36,72 +37,54 @@ pub(super) struct InMemory([usize; 4]);
 pub(super) type Move =
     unsafe extern "C" fn(*mut c_void, *mut *mut api::Module, Values, *mut c_void, bool) -> InMemory;
 
-/// Room for an `IRMover`: a reference and three hash tables, some ten words.
-type Room = [u128; 64];
+/// Room for a callback's object.
+type Callback = [u128; 16];
 
-/// An `IRMover` of one merged module.
-pub(super) struct Mover {
-    /// The object. It is not destroyed: no libLLVM exports its destructor, and its tables' memory,
-    /// to which the context's metadata refers, ends with the process.
-    object: Box<Room>,
-    call: Move,
-}
-
-impl Mover {
-    /// For a module into which nothing was merged yet.
-    ///
-    /// # Errors
-    /// Unsupported, where this libLLVM does not export the class.
-    pub(super) fn new(api: &Api, merged: *mut api::Module) -> Result<Mover> {
-        let (Some(construct), Some(call)) = (api.f._ZN4llvm7IRMoverC1ERNS_6ModuleE, api.mover())
-        else {
-            return Err(Error::unsupported(
-                "this libLLVM does not export llvm::IRMover, by which LTO merges modules",
-            ));
-        };
-        let mut object: Box<Room> = Box::new([0; 64]);
-        // SAFETY: room enough, aligned for anything, and a live module.
-        unsafe { construct((&raw mut *object).cast(), merged) };
-        Ok(Mover { object, call })
+/// Merges `source`, which is consumed in any case: those of its definitions that `keep` names,
+/// variables that are appended to, and what these refer to and no other module can define.
+/// What is available_externally is passed over where there is a definition.
+///
+/// # Errors
+/// Unsupported, where this libLLVM does not export the class; what LLVM says.
+pub(super) fn merge(
+    composite: Option<&mut Composite>,
+    into: &Editor<'_>,
+    source: &Editor<'_>,
+    keep: &HashSet<&str>,
+) -> Result<()> {
+    let api = into.api;
+    let (Some(composite), Some(call)) = (composite, api.mover()) else {
+        // SAFETY: a module that nothing refers to.
+        unsafe { (api.f.LLVMDisposeModule)(source.module) };
+        return Err(Error::unsupported(
+            "this libLLVM does not export llvm::IRMover, by which LTO merges modules",
+        ));
+    };
+    let mut values = Vec::new();
+    let appending = source.values(GlobalKind::Variable);
+    values.extend(appending.filter(|&value| source.linkage(value) == Linkage::Appending));
+    // The order of LLVM's symbol tables (`ModuleSymbolTable::addModule`).
+    let kinds = [GlobalKind::Function, GlobalKind::Variable, GlobalKind::Alias, GlobalKind::IFunc];
+    for value in kinds.into_iter().flat_map(|kind| source.values(kind)) {
+        let name = String::from_utf8_lossy(source.name(value));
+        if keep.contains(&*name)
+            && (source.linkage(value) != Linkage::AvailableExternally || !into.defines(&name))
+        {
+            values.push(value);
+        }
     }
-
-    /// Merges `source`, which is consumed in any case: those of its definitions that `keep` names,
-    /// variables that are appended to, and what these refer to and no other module can define.
-    /// What is available_externally is passed over where there is a definition.
-    pub(super) fn merge(
-        &mut self,
-        into: &Editor<'_>,
-        source: &Editor<'_>,
-        keep: &HashSet<&str>,
-    ) -> Result<()> {
-        let mut values = Vec::new();
-        let appending = source.values(GlobalKind::Variable);
-        values.extend(appending.filter(|&value| source.linkage(value) == Linkage::Appending));
-        // The order of LLVM's symbol tables (`ModuleSymbolTable::addModule`).
-        let kinds =
-            [GlobalKind::Function, GlobalKind::Variable, GlobalKind::Alias, GlobalKind::IFunc];
-        for value in kinds.into_iter().flat_map(|kind| source.values(kind)) {
-            let name = String::from_utf8_lossy(source.name(value));
-            if keep.contains(&*name)
-                && (source.linkage(value) != Linkage::AvailableExternally || !into.defines(&name))
-            {
-                values.push(value);
-            }
-        }
-        let mut module = source.module;
-        // An empty callback: nothing is added on the way.
-        let mut callback: Room = [0; 64];
-        let values = Values { start: values.as_ptr(), count: values.len() };
-        // SAFETY: the object was constructed; the values are of the source, which is of the same
-        // context as the merged module. The callee leaves null in `module`.
-        let failed = unsafe {
-            let object: *mut c_void = (&raw mut *self.object).cast();
-            (self.call)(object, &raw mut module, values, (&raw mut callback).cast(), false)
-        };
-        let error = (failed.0[0] & !1) as *mut api::ErrorInfo;
-        match into.api.error(error) {
-            None => Ok(()),
-            Some(text) => Err(Error::malformed(text)),
-        }
+    let mut module = source.module;
+    // An empty callback: nothing is added on the way.
+    let mut callback: Callback = [0; 16];
+    let values = Values { start: values.as_ptr(), count: values.len() };
+    // SAFETY: the object was constructed; the values are of the source, which is of the same
+    // context as the merged module. The callee leaves null in `module`.
+    let failed = unsafe {
+        call(composite.mover(), &raw mut module, values, (&raw mut callback).cast(), false)
+    };
+    let error = (failed.0[0] & !1) as *mut api::ErrorInfo;
+    match api.error(error) {
+        None => Ok(()),
+        Some(text) => Err(Error::malformed(text)),
     }
 }
