@@ -31,10 +31,13 @@ mod stats;
 use std::path::Path;
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use self::compile::Compiled;
 use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
+use crate::cache::Key;
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::container::FileBytes;
 use crate::distributed;
@@ -59,6 +62,8 @@ pub struct Input<'a> {
     pub bitcode: &'a [u8],
     /// What the bitcode is a part of, if that may be let go between two uses.
     pub pages: Option<&'a FileBytes>,
+    /// [`content_key`](crate::cache::content_key) of the bitcode, where the caller had the time.
+    pub content: Option<Key>,
     /// What the linker said of each of the file's symbols, in the order of
     /// [`InputFile::symbols`].
     pub resolutions: Vec<SymbolResolution>,
@@ -124,8 +129,10 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
         clock = Instant::now();
     };
 
-    let files =
-        inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
+    // All of them before the first error is looked for: it is the first in their order.
+    let files: Vec<Result<InputFile<'_>>> =
+        inputs.par_iter().map(|i| read(i).map_err(|e| i.blame(e))).collect();
+    let files = files.into_iter().collect::<Result<Vec<_>>>()?;
     phase(&mut stats, Phase::Read);
 
     let producers = producers(inputs, &files)?;

@@ -70,9 +70,18 @@ impl Program {
 
     /// Links with this linker; what the program prints, and the count of each of `fields`.
     fn link<const N: usize>(&self, linker: &str, fields: [&str; N]) -> (Vec<u8>, [usize; N]) {
+        self.link_files(linker, "main.o twice.o thrice.o", fields)
+    }
+
+    fn link_files<const N: usize>(
+        &self,
+        linker: &str,
+        files: &str,
+        fields: [&str; N],
+    ) -> (Vec<u8>, [usize; N]) {
         let args = format!(
             "-fuse-ld={linker} -Wl,-plugin,$P -Wl,-plugin-opt=cache-dir=cache-{linker} \
-             -Wl,-plugin-opt=cache-policy=prune_interval=0s main.o twice.o thrice.o -o prog-{linker}"
+             -Wl,-plugin-opt=cache-policy=prune_interval=0s {files} -o prog-{linker}"
         );
         let mut command = self.0.command("gcc", &args);
         command.env("LTO_STATS", self.0.path().join("stats.json")).env("LTO_LLVM", llvm(22));
@@ -129,6 +138,28 @@ fn only_what_a_change_reaches_is_compiled_again() {
         p.compile("twice", TWICE);
         let (again, counts) = p.link(linker, FIELDS);
         assert_eq!((counts[3], again == first), (0, true), "{counts:?}");
+    }
+}
+
+#[test]
+fn members_of_an_archive_are_known_by_what_is_in_them() {
+    const FIELDS: [&str; 2] = ["cache_hits_link", "cache_stored"];
+    for linker in LINKERS {
+        let p = Program::new(&format!("cache-archive-{linker}"));
+        let link = || {
+            // Members in the same places each time: the one that changes is the last.
+            p.0.run("ar", "--plugin $P rcsD lib.a thrice.o twice.o");
+            p.link_files(linker, "main.o lib.a", FIELDS)
+        };
+        let (first, counts) = link();
+        assert_eq!(counts, [0, 3], "cold");
+        assert_eq!(link(), (first.clone(), [3, 0]), "nothing changed");
+        p.compile("twice", &TWICE.replace("a + 1", "a + 3"));
+        let (other, counts) = link();
+        assert_eq!(counts, [0, 1], "the last member");
+        assert_ne!(first, other);
+        p.compile("twice", TWICE);
+        assert_eq!(link(), (first, [3, 0]), "as it was");
     }
 }
 

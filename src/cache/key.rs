@@ -113,6 +113,13 @@ impl KeyBuilder {
     }
 }
 
+/// The key of bytes that others are made from: where it is known, they need not be read again.
+pub fn content_key(bytes: &[u8]) -> Key {
+    let mut key = KeyBuilder::new("content 1");
+    key.bytes("bytes", bytes);
+    key.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

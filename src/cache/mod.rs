@@ -42,7 +42,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 pub use files::link_or_write;
-pub use key::{Key, KeyBuilder};
+pub use key::{Key, KeyBuilder, content_key};
 pub use outside::reads_other_files;
 pub use policy::Policy;
 pub use prune::{LinkFiles, Pruned};

@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::ffi::c_char;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::abi::{self, def, section_kind, symbol_type, visibility};
+use super::ahead::Ticket;
 use super::linker::{Handle, Linker, text};
 use crate::container::{self, Carrier, FileBytes, FileKind};
 use crate::distributed::member_name;
@@ -33,7 +35,9 @@ pub struct ClaimedFile {
     /// What else is needed of each symbol before the file is read again.
     pub traits: Box<[Traits]>,
     /// The file, where that is cheaper than to ask the linker for it again.
-    pub bytes: Option<FileBytes>,
+    pub bytes: Option<Arc<FileBytes>>,
+    /// Who will have the key of its contents.
+    pub ticket: Option<Ticket>,
     /// What `symbols` points to.
     _names: Vec<u8>,
 }
@@ -48,6 +52,9 @@ pub struct Traits {
     pub can_be_omitted: bool,
     /// Of default visibility.
     pub default_visibility: bool,
+    /// In a section whose name is a C identifier. The linker makes `__start_` and `__stop_` symbols
+    /// for such a section, by which the contents are found without their names.
+    pub in_named_set: bool,
 }
 
 impl ClaimedFile {
@@ -58,14 +65,18 @@ impl ClaimedFile {
     }
 }
 
-/// Claims `file` if it is bitcode.
+/// Claims `file` if it is bitcode. `maps` is to keep the file's bytes, whatever the linker is.
 ///
 /// # Errors
 /// It is bitcode, but not as it should be; or the linker refused the symbols.
 ///
 /// # Safety
 /// `file` is as the linker gave it to the claim hook, which is still running.
-pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<ClaimedFile>> {
+pub unsafe fn claim(
+    linker: &Linker,
+    file: &abi::InputFile,
+    maps: bool,
+) -> Result<Option<ClaimedFile>> {
     // SAFETY: the linker's string.
     let path = unsafe { text(file.name) };
     let offset = u64::try_from(file.offset).unwrap_or(0);
@@ -76,9 +87,10 @@ pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<Cla
     }
     let handle = Handle::of(file);
     // ld.bfd makes a view by reading the file into memory.
-    let mapped = match linker.has_view() && !linker.is_bfd {
-        true => None,
-        false => Some(FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?),
+    let maps = !linker.has_view() || linker.is_bfd || (maps && file.fd >= 0);
+    let mapped = match maps {
+        false => None,
+        true => Some(FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?),
     };
     let bytes = match &mapped {
         Some(mapped) => mapped,
@@ -103,7 +115,7 @@ pub unsafe fn claim(linker: &Linker, file: &abi::InputFile) -> Result<Option<Cla
         // where the plugin is unloaded before, forgets it.
         unsafe { linker.add_symbols(handle, &claimed.symbols) }.map_err(blame)?;
     }
-    claimed.bytes = mapped.filter(|_| linker.links());
+    claimed.bytes = mapped.filter(|_| linker.links()).map(Arc::new);
     Ok(Some(claimed))
 }
 
@@ -207,6 +219,7 @@ fn symbols(
         traits.push(Traits {
             can_be_omitted: symbol.can_be_omitted(),
             default_visibility: symbol.visibility() == Visibility::Default,
+            in_named_set: is_c_identifier(symbol.section),
         });
     }
     let name = |at: usize| names.get(at..).map_or(std::ptr::null(), <[u8]>::as_ptr);
@@ -228,6 +241,7 @@ fn symbols(
         symbols: symbols.into(),
         traits: traits.into(),
         bytes: None,
+        ticket: None,
         _names: names,
     }
 }
@@ -239,5 +253,24 @@ fn kind(symbol: &Symbol<'_>) -> c_char {
         (false, _) if symbol.is_common() => def::COMMON,
         (false, true) => def::WEAKDEF,
         (false, false) => def::DEF,
+    }
+}
+
+fn is_c_identifier(name: &[u8]) -> bool {
+    let word = |c: &u8| c.is_ascii_alphanumeric() || *c == b'_';
+    name.first().is_some_and(|c| !c.is_ascii_digit()) && name.iter().all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_c_identifier;
+
+    #[test]
+    fn sections_that_are_c_words() {
+        for (section, is_one) in
+            [("my_set", true), ("_x1", true), (".data", false), ("1a", false), ("", false)]
+        {
+            assert_eq!(is_c_identifier(section.as_bytes()), is_one, "{section}");
+        }
     }
 }

@@ -7,11 +7,16 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::abi::{Level, output, resolution};
+use super::ahead::Ahead;
 use super::claim::{ClaimedFile, MemberNames, blame};
 use super::{Plugin, abi};
 use crate::config::{OutputKind, RelocModel};
+use crate::container::find_bitcode;
 use crate::engine::{Diagnostic, Severity};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
@@ -31,6 +36,25 @@ impl Default for Said {
     }
 }
 
+type SaidByName<'c> = HashMap<&'c [u8], Said, BuildHasherDefault<NameHasher>>;
+
+/// A hash of names for tables as large as a link: the usual one takes several times as long.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// A name's length, which is in the hash of its bytes.
+    fn write_usize(&mut self, _: usize) {}
+}
+
 /// What --wrap makes of a name.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wrap {
@@ -39,7 +63,14 @@ struct Wrap {
 }
 
 /// Does the link.
-pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()> {
+///
+/// # Errors
+/// Of reading the files again, the linker's and the driver's.
+pub(super) fn link(
+    plugin: &Plugin,
+    mut claimed: Vec<ClaimedFile>,
+    ahead: Option<Ahead>,
+) -> Result<()> {
     let linker = &plugin.linker;
     let mut config = plugin.options.config(
         linker.output == Some(output::REL),
@@ -59,7 +90,7 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
         .take()
         .or_else(|| std::env::var_os("LTO_STATS").filter(|path| !path.is_empty()).map(Into::into));
 
-    let _held = Held::hold(plugin, &claimed)?;
+    let held = Held::hold(plugin, &claimed)?;
     let mut wanted = Vec::new();
     for file in &mut claimed {
         let there = linker.get_symbols(file.handle, &mut file.symbols);
@@ -69,6 +100,8 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
     let mut inputs = Vec::new();
     let mut skipped = Vec::new();
     let mut members = MemberNames::default();
+    let keys = ahead.map(Ahead::finish).unwrap_or_default();
+    let executable = matches!(linker.output, Some(output::EXEC | output::PIE));
     for (file, wanted) in claimed.iter().zip(wanted) {
         if !wanted {
             skipped.push(file.identifier.clone());
@@ -80,24 +113,22 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
             // SAFETY: the bytes are used within all_symbols_read, and gold's file is held.
             None => unsafe { linker.view(file.handle, file.len) }.map_err(blame)?,
         };
-        let input = InputFile::open(bytes).map_err(blame)?;
-        let executable = matches!(linker.output, Some(output::EXEC | output::PIE));
-        let resolutions = input
-            .symbols()
-            .zip(&file.symbols)
-            .map(|(symbol, said)| resolve(said, symbol.section, &names, executable))
+        let resolutions = (file.symbols.iter().zip(&file.traits))
+            .map(|(said, traits)| resolve(said, traits.in_named_set, &names, executable))
             .collect::<Vec<_>>();
         let identifier = file.identifier.clone();
         if let Some(text) = &mut resolution_file {
             let name = plugin.options.backends_name(identifier.as_bytes());
+            let input = InputFile::open(bytes).map_err(blame)?;
             write_resolutions(text, &String::from_utf8_lossy(&name), &input, &resolutions);
         }
         inputs.push(Input {
             identifier,
             file: file.path.clone(),
             member: (file.offset != 0).then(|| members.get(&file.path, file.offset)),
-            bitcode: input.bitcode,
-            pages: file.bytes.as_ref(),
+            bitcode: find_bitcode(bytes).map_err(blame)?.bytes,
+            content: keys.get(file.ticket),
+            pages: file.bytes.as_deref(),
             resolutions,
         });
     }
@@ -127,7 +158,11 @@ pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()>
         let trace = outcome.stats.time_trace(plugin.options.time_trace_granularity);
         write(path, trace.as_bytes())?;
     }
-    deliver(plugin, &outcome)
+    deliver(plugin, &outcome)?;
+    // To unmap all the files takes a while, in which the linker can go on.
+    drop((inputs, names, held));
+    rayon::spawn(move || drop((outcome, claimed)));
+    Ok(())
 }
 
 /// Hands over what came out, by the way that the options ask for.
@@ -206,7 +241,7 @@ fn linker_name(plugin: &Plugin) -> &'static str {
 struct Names<'c> {
     claimed: &'c [ClaimedFile],
     /// Only of names of which they say something else than the default. An executable asks rarely.
-    said: OnceCell<HashMap<&'c [u8], Said>>,
+    said: OnceCell<SaidByName<'c>>,
     wrapped: HashMap<Vec<u8>, Wrap>,
 }
 
@@ -221,7 +256,8 @@ impl<'c> Names<'c> {
 
     fn said(&self, name: &[u8]) -> Said {
         let said = self.said.get_or_init(|| {
-            let mut names: HashMap<&[u8], Said> = HashMap::new();
+            let mut names = SaidByName::default();
+            names.reserve(self.claimed.iter().map(|file| file.symbols.len()).sum::<usize>() / 2);
             for file in self.claimed {
                 for (symbol, traits) in file.symbols.iter().zip(&file.traits) {
                     if traits.can_be_omitted && traits.default_visibility {
@@ -273,7 +309,7 @@ fn wrapped_by_their_names(claimed: &[ClaimedFile]) -> BTreeSet<Vec<u8>> {
 /// One symbol's resolution.
 fn resolve(
     said: &abi::Symbol,
-    section: &[u8],
+    in_named_set: bool,
     names: &Names<'_>,
     executable: bool,
 ) -> SymbolResolution {
@@ -300,11 +336,7 @@ fn resolve(
         // A linker that does not say must be taken to use it.
         _ => r.visible_to_regular_obj = true,
     }
-    // The linker makes __start_ and __stop_ symbols for such a section, by which the contents
-    // are found without their names.
-    if is_c_identifier(section) {
-        r.visible_to_regular_obj = true;
-    }
+    r.visible_to_regular_obj |= in_named_set;
     let elsewhere = matches!(said.resolution, resolution::RESOLVED_DYN | resolution::UNDEF);
     r.final_definition_in_linkage_unit =
         !elsewhere && (executable || !names.said(name).default_visibility);
@@ -312,11 +344,6 @@ fn resolve(
     r.linker_redefined = wrap.cannot_inline;
     r.visible_to_regular_obj |= wrap.used_in_regular_obj;
     r
-}
-
-fn is_c_identifier(name: &[u8]) -> bool {
-    let word = |c: &u8| c.is_ascii_alphanumeric() || *c == b'_';
-    name.first().is_some_and(|c| !c.is_ascii_digit()) && name.iter().all(word)
 }
 
 /// The `resolution.txt` of `save-temps`, which `llvm-lto2 run` takes as arguments.
@@ -391,36 +418,34 @@ mod tests {
     #[test]
     fn a_shared_object_exports_what_must_be_in_the_dynamic_table() {
         let said = said(resolution::PREVAILING_DEF_IRONLY_EXP, abi::def::DEF);
-        let inline = resolve(&said, b"", &names(&[]), false);
+        let inline = resolve(&said, false, &names(&[]), false);
         assert!(inline.prevailing && inline.export_dynamic && !inline.visible_to_regular_obj);
         assert!(!inline.final_definition_in_linkage_unit);
         let names = names(&[]);
         let needed = Said { can_omit_from_dyn_sym: false, default_visibility: true };
-        let _ = names.said.set(HashMap::from([(&b"name"[..], needed)]));
-        assert!(resolve(&said, b"", &names, false).visible_to_regular_obj);
+        let _ = names.said.set(HashMap::from_iter([(&b"name"[..], needed)]));
+        assert!(resolve(&said, false, &names, false).visible_to_regular_obj);
     }
 
     #[test]
     fn an_undefined_symbol_never_prevails() {
         let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::UNDEF);
-        assert!(!resolve(&said, b"", &names(&[]), true).prevailing);
+        assert!(!resolve(&said, false, &names(&[]), true).prevailing);
     }
 
     #[test]
-    fn a_section_that_is_a_c_word_is_visible() {
+    fn what_is_in_a_set_is_visible() {
         let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::DEF);
-        for (section, visible) in
-            [("my_set", true), ("_x1", true), (".data", false), ("1a", false), ("", false)]
-        {
-            let r = resolve(&said, section.as_bytes(), &names(&[]), true);
-            assert_eq!(r.visible_to_regular_obj, visible, "{section}");
+        for in_set in [true, false] {
+            let r = resolve(&said, in_set, &names(&[]), true);
+            assert_eq!(r.visible_to_regular_obj, in_set);
         }
     }
 
     #[test]
     fn a_wrapped_name_is_redefined() {
         let said = said(resolution::PREVAILING_DEF_IRONLY, abi::def::DEF);
-        let r = resolve(&said, b"", &names(&[b"name"]), true);
+        let r = resolve(&said, false, &names(&[b"name"]), true);
         assert!(r.linker_redefined && r.visible_to_regular_obj);
     }
 }

@@ -201,6 +201,11 @@ impl Options {
         self.config.output != OutputKind::Objects || self.index_only
     }
 
+    /// Whether a cache is named, and there will be objects to look for.
+    pub fn caches(&self) -> bool {
+        self.config.cache_directory.is_some() && !self.ends_early()
+    }
+
     /// What a distributed build is to get, where the link is for one.
     pub fn index_only(&self) -> Option<&IndexOnly> {
         self.index_only.then_some(&self.distributed)

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Input, Output};
 use crate::backend::{Cached, Made, Settings};
-use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Policy, Statistics};
+use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Policy, Statistics, content_key};
 use crate::config::{Config, OutputKind};
 use crate::engine::{Diagnostic, LazyEngine};
 use crate::error::Result;
@@ -113,7 +113,8 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
 
 fn digest(input: &Input<'_>) -> Key {
     // Where it lies is for messages; its name decides the order in which it is imported.
-    let Input { identifier: _, file: _, member: _, bitcode, pages: _, resolutions } = input;
+    let Input { identifier: _, file: _, member: _, bitcode, pages: _, content, resolutions } =
+        input;
     let said: Vec<u8> = resolutions
         .iter()
         .map(|said| {
@@ -132,7 +133,8 @@ fn digest(input: &Input<'_>) -> Key {
         })
         .collect();
     let mut key = KeyBuilder::new("input");
-    key.bytes("bitcode", bitcode).bytes("resolutions", &said);
+    let content = content.unwrap_or_else(|| content_key(bitcode));
+    key.key("content", &content).bytes("resolutions", &said);
     key.finish()
 }
 

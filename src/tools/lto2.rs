@@ -182,6 +182,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
                 resolutions: input.resolve(&file.symbols().collect::<Vec<_>>())?,
                 bitcode: file.bitcode,
                 pages: Some(bytes),
+                content: None,
             })
         })
         .collect::<Result<Vec<_>>>()?;
