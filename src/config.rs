@@ -9,6 +9,7 @@ mod codegen_flags;
 
 use std::path::PathBuf;
 
+use crate::error::{Error, Result};
 pub use crate::ir::{CodeModel, RelocModel};
 
 /// What a link gives.
@@ -36,6 +37,70 @@ pub enum SavedStage {
     Opt,
     PreCodegen,
     CombinedIndex,
+}
+
+/// Which optimization remarks are written to a file, by the names of `lto::Config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemarkOptions {
+    /// A pattern of the passes whose remarks are written; empty for all.
+    pub passes: String,
+    /// The file's format: `yaml`, `bitstream`; empty is `yaml`, too.
+    pub format: String,
+    /// Whether remarks tell how often the code runs.
+    pub with_hotness: bool,
+    /// How often, at least, for a remark to be written; unset, the profile says (`auto`).
+    pub hotness_threshold: Option<u64>,
+}
+
+impl Default for RemarkOptions {
+    /// LLVM's own defaults.
+    fn default() -> Self {
+        RemarkOptions {
+            passes: String::new(),
+            format: "yaml".to_owned(),
+            with_hotness: false,
+            hotness_threshold: Some(0),
+        }
+    }
+}
+
+impl RemarkOptions {
+    /// A threshold, as `remarks::parseHotnessThresholdOption` reads it.
+    ///
+    /// # Errors
+    /// Misuse, for what is neither a number nor `auto`.
+    pub fn threshold(text: &str) -> Result<Option<u64>> {
+        match text {
+            "auto" => Ok(None),
+            _ => text.parse().map(Some).map_err(|_| {
+                Error::misuse(format!("Invalid remarks hotness threshold: Not an integer: {text}"))
+            }),
+        }
+    }
+}
+
+/// A file of optimization remarks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remarks {
+    /// The file of the merged module. Another's has `.thin.`, its number and the format behind it.
+    pub file: Option<PathBuf>,
+    /// What is in it.
+    pub options: RemarkOptions,
+}
+
+impl Remarks {
+    /// What options say: nothing, unless there is a file, or hotness for the remarks that are printed.
+    pub fn wanted(file: Option<PathBuf>, options: RemarkOptions) -> Option<Remarks> {
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        (file.is_some() || options.with_hotness).then_some(Remarks { file, options })
+    }
+
+    /// The file of a module that is compiled by itself.
+    pub fn of_module(&self, number: usize) -> Option<PathBuf> {
+        let mut path = self.file.clone()?.into_os_string();
+        path.push(format!(".thin.{number}.{}", self.options.format));
+        Some(path.into())
+    }
 }
 
 /// How a link is done.
@@ -93,6 +158,8 @@ pub struct Config {
     pub cache_directory: Option<PathBuf>,
     /// When they go, in LLVM's words (`cache-policy=`); unset, never.
     pub cache_policy: Option<String>,
+    /// Where to write optimization remarks; unset, nowhere.
+    pub remarks: Option<Remarks>,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
     pub stats_file: Option<PathBuf>,
 }
@@ -133,6 +200,7 @@ impl Default for Config {
             max_memory: None,
             cache_directory: None,
             cache_policy: None,
+            remarks: None,
             stats_file: None,
         }
     }

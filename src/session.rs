@@ -142,6 +142,11 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     };
     let mut config = steer(config, &mut options)?;
     let rounds = Rounds::take(&mut config.llvm_options)?;
+    if rounds.is_some() && config.remarks.is_some() {
+        return Err(Error::unsupported(
+            "optimization remarks are not written where code is generated in two rounds",
+        ));
+    }
     let config = &config;
     if files.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Outcome { outputs: Vec::new(), diagnostics: Vec::new(), stats });
@@ -152,8 +157,8 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let settings = compile::settings(config);
     let kept = Kept::open(config)?;
     let cached = match &kept {
-        // Two rounds have keys of their own.
-        Some(_) if rounds.is_some() => None,
+        // Two rounds have keys of their own; what was made before has left no remarks.
+        Some(_) if rounds.is_some() || config.remarks.is_some() => None,
         Some(kept) => Some(kept.cached(config, &options, &engine, &settings, inputs)?),
         None => None,
     };

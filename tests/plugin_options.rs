@@ -126,6 +126,53 @@ fn processor_triple_jobs_and_llvms_own_options_arrive() {
     assert_eq!(s.program("prog", ""), "42");
 }
 
+/// What LLVM's plugin writes with the same libLLVM, of merged modules and of others.
+#[test]
+fn remarks_go_to_files_as_llvms_plugin_has_them() {
+    for version in [14, 19, 22] {
+        let s = Scratch::new(&format!("options-remarks-{version}"));
+        s.write("a.c", "extern int g(int); static int f(int x) { return g(x) + 1; } int h(int x) { return f(x); }");
+        s.write("b.c", "extern int h(int); int main(int c, char **v) { return h(c) + h(2); }");
+        for (mode, file) in [("full", "R"), ("thin", "R.thin.2."), ("thin", "R")] {
+            s.clang(version, &format!("-O1 -fPIC -flto={mode} -c a.c b.c"));
+            for passes in ["", "-plugin-opt opt-remarks-passes=inline"] {
+                let link = |plugin: &str, out: &str| {
+                    let mut command = s.command(
+                        "ld.gold",
+                        &format!(
+                            "-shared -plugin {plugin} -plugin-opt opt-remarks-filename={out} \
+                             -plugin-opt opt-remarks-with-hotness {passes} a.o b.o -o prog"
+                        ),
+                    );
+                    command.env("LTO_LLVM", llvm(version));
+                    support::checked(command);
+                    String::from_utf8(s.read(&file.replace('R', out))).unwrap()
+                };
+                let ours = link("$P", "ours");
+                let place = format!("{version} {mode} {file} {passes}");
+                let theirs = format!("/usr/lib/llvm-{version}/lib/LLVMgold.so");
+                assert_eq!(ours, link(&theirs, "theirs"), "{place}");
+                assert_eq!(
+                    ours.contains("Pass:            inline"),
+                    mode == "full" || file != "R",
+                    "{place}"
+                );
+            }
+        }
+    }
+    let s = pair("options-remarks-wrong");
+    for (option, cause) in [
+        ("opt-remarks-format=words", "Unknown remark format: 'words'"),
+        ("opt-remarks-passes=(", "parentheses not balanced"),
+        ("opt-remarks-hotness-threshold=x", "Invalid remarks hotness threshold"),
+        ("-codegen-data-thinlto-two-rounds", "in two rounds"),
+    ] {
+        let options = format!("-plugin-opt opt-remarks-filename=r -plugin-opt {option}");
+        let said = s.fail("ld.gold", &format!("-shared -plugin $P {options} a.o b.o -o prog"));
+        assert!(said.contains(cause), "{option}: {said}");
+    }
+}
+
 #[test]
 fn wrong_options_are_errors() {
     let s = pair("options-wrong");

@@ -4,7 +4,7 @@
 //! instead. It decides nothing: the job says what, the settings say how.
 
 use super::job::{Job, Part};
-use crate::config::OutputKind;
+use crate::config::{OutputKind, RemarkOptions};
 use crate::engine::{Bytes, FileType, Lease, PassOptions, TargetConfig};
 use crate::error::Result;
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub output: OutputKind,
     /// Keep the names of values, for people who read bitcode.
     pub keep_value_names: bool,
+    /// Which optimization remarks to write.
+    pub remarks: Option<RemarkOptions>,
 }
 
 /// After which step the module is looked at.
@@ -57,6 +59,9 @@ pub fn compile(
     }
     lease.send_ahead();
     lease.keep_value_names(settings.keep_value_names)?;
+    if let Some(remarks) = &settings.remarks {
+        lease.write_remarks(remarks)?;
+    }
     lease.load(&job.place, &job.destination)?;
     if !settings.codegen_only {
         lease.edit(&job.prepare)?;

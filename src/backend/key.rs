@@ -23,7 +23,15 @@ pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
     for option in engine.cl_opts() {
         named_file(&mut key, option);
     }
-    let Settings { target, pipeline, passes, codegen_only, output, keep_value_names } = settings;
+    let Settings {
+        target,
+        pipeline,
+        passes,
+        codegen_only,
+        output,
+        keep_value_names,
+        remarks: _, // nothing is kept then
+    } = settings;
     target_key(&mut key, target);
     key.text("pipeline", pipeline).flag("codegen_only", *codegen_only).debug("output", output);
     key.flag("keep_value_names", *keep_value_names);

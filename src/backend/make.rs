@@ -69,6 +69,8 @@ pub struct Made {
     pub entry: Option<PathBuf>,
     /// What LLVM said.
     pub diagnostics: Vec<Diagnostic>,
+    /// The contents of its file of optimization remarks, where one is wanted.
+    pub remarks: Option<Bytes>,
     /// The most memory that LLVM took, in bytes, where that is known.
     pub peak_memory: Option<u64>,
 }
@@ -95,7 +97,8 @@ impl Link<'_, '_> {
         watch: &mut Watch<'_>,
     ) -> Result<Made> {
         let job = self.job(id)?;
-        let Some(cached) = cached else {
+        // What was made before has left no remarks.
+        let Some(cached) = cached.filter(|_| settings.remarks.is_none()) else {
             return job.run(settings, engine, watch);
         };
         let mut search = cached.cache.search();
@@ -156,11 +159,15 @@ impl Job {
     ) -> Result<Made> {
         let mut lease = engine.get()?.lease()?;
         let object = compile(self, settings, &mut lease, watch);
+        let remarks = match &settings.remarks {
+            Some(_) if object.is_ok() => Some(lease.take_remarks()?),
+            _ => None,
+        };
         let peak_memory = lease.peak_memory();
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
         diagnostics.retain(|said| object.is_ok() || said.severity != Severity::Error);
-        Ok(Made { object: object?, entry: None, diagnostics, peak_memory })
+        Ok(Made { object: object?, entry: None, diagnostics, remarks, peak_memory })
     }
 
     /// Whether the object may depend on files that inline assembly reads.

@@ -14,6 +14,8 @@
 //! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
 //! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
 //! | `Linker::linkInModule` (C++, exported by all that were tried) | 14 and later | `LLVMLinkModules2`, slower |
+//! | `setDiagnosticHandlerCallBack` (C++, as above) | 14 and later | `-pass-remarks=X` prints all |
+//! | `setupLLVMOptimizationRemarks` (C++, as above) | 14 and later | no files of remarks (`remarks`) |
 //! | `IRMover::move` (C++, exported by all that were tried) | 14 and later | no regular LTO of resolutions (`mover`) |
 //!
 //! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
@@ -21,6 +23,7 @@
 #![allow(unsafe_code)]
 
 use super::mover::{InMemory, Move, Values};
+use super::remarks::{Number, SetUp, Text};
 use super::target::OptionBits;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
@@ -240,11 +243,27 @@ functions! {
         LLVMGetVersion: fn(*mut c_uint, *mut c_uint, *mut c_uint);
         LLVMSetTargetMachineMachineOutliner: fn(*mut TargetMachine, c_int);
         _ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv: fn(*mut Context);
+        // LLVMContext.h: as LLVMContextSetDiagnosticHandler, and whether `-pass-remarks` chooses
+        _ZN4llvm11LLVMContext28setDiagnosticHandlerCallBackEPFvPKNS_14DiagnosticInfoEPvES4_b:
+            fn(*mut Context, Option<DiagnosticHandler>, *mut c_void, bool);
+        _ZN4llvm11LLVMContext28setDiagnosticHandlerCallBackEPFvRKNS_14DiagnosticInfoEPvES4_b:
+            fn(*mut Context, Option<DiagnosticHandler>, *mut c_void, bool);
         // Linker.h, MemAlloc.h: see `composite`
         _ZN4llvm6LinkerC1ERNS_6ModuleE: fn(*mut c_void, *mut Module);
         _ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE:
             fn(*mut c_void, *mut *mut Module, c_uint, *mut c_void) -> bool;
         _ZN4llvm17deallocate_bufferEPvmm: fn(*mut c_void, usize, usize);
+        // Remarks: see `remarks`
+        _ZN4llvm14raw_fd_ostreamC1EibbNS_11raw_ostream11OStreamKindE:
+            fn(*mut c_void, c_int, bool, bool, c_int);
+        _ZN4llvm14raw_fd_ostreamD1Ev: fn(*mut c_void);
+        _ZN4llvm11raw_ostream14flush_nonemptyEv: fn(*mut c_void);
+        _ZN4llvm28setupLLVMOptimizationRemarksERNS_11LLVMContextERNS_11raw_ostreamENS_9StringRefES4_bSt8optionalImE:
+            fn(*mut Context, *mut c_void, Text, Text, bool, Number) -> InMemory;
+        _ZN4llvm28setupLLVMOptimizationRemarksERNS_11LLVMContextERNS_11raw_ostreamENS_9StringRefES4_bNS_8OptionalImEE:
+            fn(*mut Context, *mut c_void, Text, Text, bool, Number) -> InMemory;
+        _ZN4llvm31finalizeLLVMOptimizationRemarksERNS_11LLVMContextE: fn(*mut Context);
+        // IRMover.h: see `mover`
         _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEENS_15unique_functionIFvRS7_St8functionIFvSB_EEEEEb:
             fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
         _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb:
@@ -364,6 +383,12 @@ impl Api {
             .or(self.f._ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb)
     }
 
+    /// `setupLLVMOptimizationRemarks`, whose last argument had another type before LLVM 16.
+    pub(super) fn remarks(&self) -> Option<SetUp> {
+        self.f._ZN4llvm28setupLLVMOptimizationRemarksERNS_11LLVMContextERNS_11raw_ostreamENS_9StringRefES4_bSt8optionalImE
+            .or(self.f._ZN4llvm28setupLLVMOptimizationRemarksERNS_11LLVMContextERNS_11raw_ostreamENS_9StringRefES4_bNS_8OptionalImEE)
+    }
+
     /// Takes over a message that LLVM allocated; empty for null.
     pub(super) fn message(&self, text: *mut c_char) -> String {
         if text.is_null() {
@@ -390,6 +415,11 @@ impl Api {
             (self.f.LLVMDisposeErrorMessage)(text);
             Some(copy)
         }
+    }
+
+    /// Takes over an `Error` that a C++ function returned.
+    pub(super) fn error_of(&self, error: InMemory) -> Option<String> {
+        self.error(error.first_word() as *mut ErrorInfo)
     }
 
     /// Takes over a memory buffer and gives its content to `read`.

@@ -40,7 +40,16 @@ impl Sink {
         let sink = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: the caller's clause; the handler gets the pointer that it expects.
         unsafe {
-            (self.api.f.LLVMContextSetDiagnosticHandler)(context, Some(receive_diagnostic), sink);
+            let f = &self.api.f;
+            // The type of the diagnostic was a reference before LLVM 17: the same at run time.
+            let choosing = f._ZN4llvm11LLVMContext28setDiagnosticHandlerCallBackEPFvPKNS_14DiagnosticInfoEPvES4_b
+                .or(f._ZN4llvm11LLVMContext28setDiagnosticHandlerCallBackEPFvRKNS_14DiagnosticInfoEPvES4_b);
+            match choosing {
+                Some(set) => set(context, Some(receive_diagnostic), sink, true),
+                None => {
+                    (f.LLVMContextSetDiagnosticHandler)(context, Some(receive_diagnostic), sink)
+                }
+            }
         }
     }
 

@@ -22,9 +22,11 @@ use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::mover;
 use super::protocol::{Answer, Request};
+use super::remarks::Remarks;
 use super::target::{Parameters, TargetMachine};
 use super::type_ids;
 use super::{CodeModel, FileType, PassOptions, RelocModel, TargetConfig};
+use crate::config::RemarkOptions;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
@@ -39,6 +41,8 @@ pub(super) struct Machine {
     state: Option<State>,
     opaque_pointers: bool,
     keep_value_names: bool,
+    /// Which remarks new contexts write.
+    remarks: Option<RemarkOptions>,
 }
 
 /// A context with its module. Freed by [`Machine::reset`], in the order that LLVM wants.
@@ -47,6 +51,8 @@ struct State {
     module: *mut api::Module,
     /// What links other modules into it, from the first on.
     linker: Option<Composite>,
+    /// Once remarks were asked for.
+    remarks: Option<Remarks>,
     target: Option<TargetConfig>,
     /// The identifier of a module into which nothing was linked yet.
     empty: Option<String>,
@@ -56,7 +62,15 @@ struct State {
 
 impl State {
     fn new(context: *mut api::Context, module: *mut api::Module) -> State {
-        State { context, module, linker: None, target: None, empty: None, spent: false }
+        State {
+            context,
+            module,
+            linker: None,
+            remarks: None,
+            target: None,
+            empty: None,
+            spent: false,
+        }
     }
 }
 
@@ -64,7 +78,14 @@ impl Machine {
     /// `remarks`: whether optimization remarks were asked for.
     pub(super) fn new(api: Arc<Api>, remarks: bool, list: Diagnostics) -> Machine {
         let sink = Rc::new(Sink::new(api.clone(), remarks, list));
-        Machine { api, sink, state: None, opaque_pointers: false, keep_value_names: false }
+        Machine {
+            api,
+            sink,
+            state: None,
+            opaque_pointers: false,
+            keep_value_names: false,
+            remarks: None,
+        }
     }
 
     /// Does what is asked; `bulk` is the bitcode that came with the request. `result` is called
@@ -80,6 +101,20 @@ impl Machine {
             Request::Hello { .. } => Err(Error::engine("a second greeting")),
             Request::KeepValueNames { keep } => {
                 self.keep_value_names = *keep;
+                Ok(Answer::Done)
+            }
+            Request::Remarks { options } => {
+                self.remarks = Some(options.clone());
+                Ok(Answer::Done)
+            }
+            Request::TakeRemarks => {
+                let written = match &mut self.state {
+                    Some(State { context, remarks: Some(remarks), .. }) => {
+                        remarks.take(*context)?
+                    }
+                    _ => Vec::new(),
+                };
+                result(&written)?;
                 Ok(Answer::Done)
             }
             Request::NewModule { identifier } => {
@@ -153,6 +188,7 @@ impl Machine {
             Request::Reset | Request::Exit => {
                 self.reset();
                 self.keep_value_names = false;
+                self.remarks = None;
                 Ok(Answer::Done)
             }
         }
@@ -173,7 +209,7 @@ impl Machine {
                 (self.api.f.LLVMDisposeModule)(state.module);
                 (self.api.f.LLVMContextDispose)(state.context);
             }
-            drop(state.linker);
+            drop((state.linker, state.remarks));
         }
     }
 
@@ -187,6 +223,14 @@ impl Machine {
             unsafe { (self.api.f.LLVMModuleCreateWithNameInContext)(name.as_ptr(), context) };
         let identifier = identifier.to_string();
         self.state = Some(State { empty: Some(identifier), ..State::new(context, module) });
+        self.write_remarks()
+    }
+
+    /// Where remarks are wanted, lets the new module's context write them.
+    fn write_remarks(&mut self) -> Result<()> {
+        if let (Some(options), Some(state)) = (&self.remarks, &mut self.state) {
+            state.remarks = Some(Remarks::set_up(&self.api, state.context, options)?);
+        }
         Ok(())
     }
 
@@ -197,7 +241,7 @@ impl Machine {
         match self.parse(context, identifier, bitcode) {
             Ok(module) => {
                 self.state = Some(State::new(context, module));
-                Ok(())
+                self.write_remarks()
             }
             Err(error) => {
                 // SAFETY: a context of ours that nothing refers to.

@@ -11,7 +11,8 @@
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   composite, mover: modules made into one
-//! type_ids  the passes that read a file              diagnostics, clopt: what LLVM says, and is told
+//! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
+//! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
 //! ```
 //!
@@ -37,6 +38,7 @@ pub mod options;
 mod pool;
 mod producer;
 mod protocol;
+mod remarks;
 mod serve;
 mod target;
 mod type_ids;

@@ -33,6 +33,13 @@ pub(super) struct Values {
 #[repr(C)]
 pub(super) struct InMemory([usize; 4]);
 
+impl InMemory {
+    /// Of an `Error`, the address.
+    pub(super) fn first_word(&self) -> usize {
+        self.0[0] & !1
+    }
+}
+
 /// `IRMover::move(unique_ptr<Module>, ArrayRef<GlobalValue *>, callback, bool)`.
 pub(super) type Move =
     unsafe extern "C" fn(*mut c_void, *mut *mut api::Module, Values, *mut c_void, bool) -> InMemory;
@@ -82,8 +89,7 @@ pub(super) fn merge(
     let failed = unsafe {
         call(composite.mover(), &raw mut module, values, (&raw mut callback).cast(), false)
     };
-    let error = (failed.0[0] & !1) as *mut api::ErrorInfo;
-    match api.error(error) {
+    match api.error_of(failed) {
         None => Ok(()),
         Some(text) => Err(Error::malformed(text)),
     }

@@ -14,7 +14,9 @@
 //!   with the value that is the default anyway they are taken, with any other they are an error.
 
 use super::{CodeModel, RelocModel, TargetConfig};
+use crate::config::{RemarkOptions, Remarks};
 use crate::error::{Error, Result};
+use std::path::PathBuf;
 
 /// What the option strings say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Options {
     pub opt_level: Option<u8>,
     /// `-disable-llvm-verifier`, of libLTO.
     pub disable_verify: Option<bool>,
+    /// `-lto-pass-remarks-output` and its companions.
+    pub remarks: Option<Remarks>,
     /// What is left, for [`super::EngineConfig::cl_opts`].
     pub llvm: Vec<String>,
 }
@@ -57,7 +61,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Options whose fields are out of reach, with the values that are the default anyway.
-const OUT_OF_REACH: [(&str, &[&str]); 62] = [
+const OUT_OF_REACH: [(&str, &[&str]); 61] = [
     ("thread-model", &["posix"]),
     ("large-data-threshold", &[]),
     ("exception-model", &["default"]),
@@ -119,7 +123,6 @@ const OUT_OF_REACH: [(&str, &[&str]); 62] = [
     ("x86-sse2avx", FALSE),
     ("lto-freestanding", FALSE),
     ("pass-remarks-output", &[]),
-    ("lto-pass-remarks-output", &[]),
     ("lto-stats-file", &[]),
 ];
 
@@ -131,6 +134,7 @@ impl Options {
     /// own ("-mattr", "+avx2"). What only LLVM can judge is left for it.
     pub fn parse<S: AsRef<str>>(strings: &[S]) -> Result<Options> {
         let mut options = Options::default();
+        let (mut remarks_file, mut remarks) = (None, RemarkOptions::default());
         let mut strings = strings.iter().map(AsRef::as_ref);
         while let Some(string) = strings.next() {
             let Some(stripped) = string.strip_prefix("--").or_else(|| string.strip_prefix('-'))
@@ -142,8 +146,11 @@ impl Options {
                 Some((name, value)) => (name, Some(value)),
                 None => (stripped, None),
             };
-            options.take(string, name, value, &mut strings)?;
+            if !remarks_option(&mut remarks_file, &mut remarks, name, value, &mut strings)? {
+                options.take(string, name, value, &mut strings)?;
+            }
         }
+        options.remarks = Remarks::wanted(remarks_file, remarks);
         Ok(options)
     }
 
@@ -235,6 +242,31 @@ impl Options {
         config.reloc = self.relocation_model.or(config.reloc);
         config.code_model = self.code_model.or(config.code_model);
     }
+}
+
+/// Takes an option of `LTOCodeGenerator.cpp` that is about a file of remarks; false for another.
+fn remarks_option<'s>(
+    file: &mut Option<PathBuf>,
+    remarks: &mut RemarkOptions,
+    name: &str,
+    value: Option<&'s str>,
+    rest: &mut impl Iterator<Item = &'s str>,
+) -> Result<bool> {
+    let mut required =
+        || value.or_else(|| rest.next()).ok_or_else(|| complaint(name, "requires a value!"));
+    match name {
+        "lto-pass-remarks-output" => {
+            *file = Some(PathBuf::from(required()?));
+        }
+        "lto-pass-remarks-filter" => remarks.passes = required()?.to_owned(),
+        "lto-pass-remarks-format" => remarks.format = required()?.to_owned(),
+        "lto-pass-remarks-with-hotness" => remarks.with_hotness = truth(name, value)?,
+        "lto-pass-remarks-hotness-threshold" => {
+            remarks.hotness_threshold = RemarkOptions::threshold(required()?)?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// `cl::Option::error`'s form.

@@ -10,6 +10,7 @@ use super::{
     Bytes, Diagnostic, Edit, EngineConfig, FileType, GlobalInfo, PassOptions, Producer,
     TargetConfig,
 };
+use crate::config::RemarkOptions;
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -163,6 +164,18 @@ impl Lease {
     /// until [`Lease::reset`] (`ShouldDiscardValueNames` of LLVM's LTO, the other way round).
     pub fn keep_value_names(&mut self, keep: bool) -> Result<()> {
         self.done(Request::KeepValueNames { keep }, None)
+    }
+
+    /// Lets what is done with modules made from now on, until [`Lease::reset`], write remarks, for
+    /// [`Lease::take_remarks`].
+    pub fn write_remarks(&mut self, options: &RemarkOptions) -> Result<()> {
+        self.done(Request::Remarks { options: options.clone() }, None)
+    }
+
+    /// The remarks of this module so far, as the contents of a file; to be asked for once, at its
+    /// end. Nothing where there is no module.
+    pub fn take_remarks(&mut self) -> Result<Bytes> {
+        self.bulk(Request::TakeRemarks)
     }
 
     /// Starts from an empty module with this identifier ("ld-temp.o").

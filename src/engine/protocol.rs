@@ -12,11 +12,12 @@ use super::{
     CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions,
     RelocModel, Severity, TargetConfig, Version, Visibility,
 };
+use crate::config::RemarkOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 8;
+pub(super) const VERSION: u32 = 9;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,10 @@ pub(super) enum Request {
     Hello { version: u32, library: String, named: Version, cl_opts: Vec<String> },
     /// Whether contexts made from now on keep the names of values, until the next `Reset`.
     KeepValueNames { keep: bool },
+    /// Which remarks contexts made from now on write, until the next `Reset`.
+    Remarks { options: RemarkOptions },
+    /// Answer with the remarks written so far as bulk.
+    TakeRemarks,
     /// Start from an empty module.
     NewModule { identifier: String },
     /// Bulk: parse it; it becomes the module.
@@ -62,7 +67,8 @@ impl Request {
     pub(super) fn doing(&self) -> &'static str {
         match self {
             Request::Hello { .. } => "loading libLLVM",
-            Request::KeepValueNames { .. } => "setting up",
+            Request::KeepValueNames { .. } | Request::Remarks { .. } => "setting up",
+            Request::TakeRemarks => "writing remarks",
             Request::NewModule { .. } => "creating a module",
             Request::Load { .. } => "reading a module",
             Request::Link { .. } | Request::Merge { .. } => "linking a module",
@@ -157,6 +163,15 @@ impl Request {
                 w.u8(14);
                 w.bool(*keep);
             }
+            Request::Remarks { options } => {
+                let RemarkOptions { passes, format, with_hotness, hotness_threshold } = options;
+                w.u8(17);
+                w.str(passes);
+                w.str(format);
+                w.bool(*with_hotness);
+                w.opt(*hotness_threshold, |w, threshold| w.u64(threshold));
+            }
+            Request::TakeRemarks => w.u8(18),
             Request::Merge { identifier, keep } => {
                 w.u8(15);
                 w.str(identifier);
@@ -215,6 +230,15 @@ impl Request {
             12 => Request::Reset,
             13 => Request::Exit,
             14 => Request::KeepValueNames { keep: r.bool()? },
+            17 => Request::Remarks {
+                options: RemarkOptions {
+                    passes: r.str()?,
+                    format: r.str()?,
+                    with_hotness: r.bool()?,
+                    hotness_threshold: r.opt(Reader::u64)?,
+                },
+            },
+            18 => Request::TakeRemarks,
             15 => Request::Merge { identifier: r.str()?, keep: r.list(Reader::str)? },
             16 => Request::ResolveTypes,
             other => return Err(unknown("request", other)),
@@ -560,6 +584,14 @@ mod tests {
                 cl_opts: vec!["-a".into(), String::new()],
             },
             Request::KeepValueNames { keep: true },
+            Request::Remarks {
+                options: RemarkOptions {
+                    passes: "inline".into(),
+                    hotness_threshold: Some(u64::MAX),
+                    ..RemarkOptions::default()
+                },
+            },
+            Request::TakeRemarks,
             Request::NewModule { identifier: name() },
             Request::Load { identifier: name() },
             Request::Link { identifier: name() },
@@ -636,10 +668,11 @@ mod tests {
     fn another_version_is_named() {
         let mut hello = requests().swap_remove(0);
         if let Request::Hello { version, .. } = &mut hello {
-            *version = 9;
+            *version = VERSION + 1;
         }
         let error = Request::decode(&hello.encode()).unwrap_err();
-        assert!(error.message().contains("speaks version 9"), "{error}");
+        let said = format!("speaks version {}", VERSION + 1);
+        assert!(error.message().contains(&said), "{error}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::backend::{
     Stage, TwoRounds, Watch,
 };
 use crate::cache::{self, Cache, KeyBuilder, LinkFiles, Statistics};
+use crate::distributed;
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease};
 use crate::error::{Error, Result};
 use crate::schedule::{Done, Job, Progress, Schedule};
@@ -331,6 +332,10 @@ impl ThinLto<'_, '_> {
         let mut outcome = Outcome::default();
         for (number, made) in made.into_iter().enumerate() {
             outcome.diagnostics.extend(made.diagnostics);
+            if let (Some(file), Some(remarks)) = (&self.resolved.remarks, &made.remarks) {
+                let path = file.of_module(number);
+                path.iter().try_for_each(|path| distributed::write_atomically(path, remarks))?;
+            }
             let object = made.object.ok_or_else(|| Error::engine("a module without an object"))?;
             match &self.settings.objects_directory {
                 None => outcome.objects.push(object),

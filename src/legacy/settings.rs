@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::inputs::Modules;
 use crate::backend::{Rounds, Settings as BackendSettings};
 use crate::cache::Policy;
-use crate::config::{OutputKind, RelocModel};
+use crate::config::{OutputKind, RelocModel, Remarks};
 use crate::distributed;
 use crate::engine::options::Options;
 use crate::engine::{CodeModel, EngineConfig, PassOptions, TargetConfig, default_cpu};
@@ -63,6 +63,8 @@ pub(super) struct Resolved {
     pub(super) max_memory: Option<u64>,
     /// Whether code is generated in two rounds.
     pub(super) rounds: Option<Rounds>,
+    /// Where optimization remarks go.
+    pub(super) remarks: Option<Remarks>,
 }
 
 impl Resolved {
@@ -123,6 +125,7 @@ impl Resolved {
             codegen_only: false,
             output: OutputKind::Objects,
             keep_value_names: false,
+            remarks: options.remarks.as_ref().map(|remarks| remarks.options.clone()),
         };
         let engine = EngineConfig {
             cl_opts: options.llvm,
@@ -130,7 +133,13 @@ impl Resolved {
             prints: settings.debug_pass_manager,
             ..EngineConfig::from_env()
         };
-        Ok(Resolved { thin_link, backend, engine, reloc, threads, max_memory, rounds })
+        let remarks = options.remarks;
+        if rounds.is_some() && remarks.is_some() {
+            return Err(Error::unsupported(
+                "optimization remarks are not written where code is generated in two rounds",
+            ));
+        }
+        Ok(Resolved { thin_link, backend, engine, reloc, threads, max_memory, rounds, remarks })
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cache::Policy;
-use crate::config::{Config, OutputKind, RelocModel};
+use crate::config::{Config, OutputKind, RelocModel, RemarkOptions, Remarks};
 use crate::distributed::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 use crate::error::{Error, Result};
 use crate::session::index_only::IndexOnly;
@@ -31,6 +31,9 @@ pub struct Options {
     pub save_temps: bool,
     /// `extra-library-path=`: told to the linker once the objects are there.
     pub extra_library_path: Option<String>,
+    /// `opt-remarks-filename=`, and what the file is to hold.
+    remarks_file: Option<PathBuf>,
+    remarks: RemarkOptions,
     /// `time-trace=`: where to leave the times of the link's phases.
     pub time_trace: Option<String>,
     /// `thinlto-index-only`, with or without a file.
@@ -47,8 +50,6 @@ enum Unserved {
     Error,
     /// The link gives the same, slower.
     Warning,
-    /// It makes no difference.
-    Nothing,
 }
 
 /// LLVM's words, without value or up to and with the `=`.
@@ -59,11 +60,6 @@ const UNSERVED: &[(&str, Unserved)] = &[
     ("cs-profile-path=", Unserved::Error),
     ("merge-functions", Unserved::Warning),
     ("dwo_dir=", Unserved::Error),
-    ("opt-remarks-filename=", Unserved::Error),
-    ("opt-remarks-passes=", Unserved::Nothing),
-    ("opt-remarks-with-hotness", Unserved::Nothing),
-    ("opt-remarks-hotness-threshold=", Unserved::Nothing),
-    ("opt-remarks-format=", Unserved::Nothing),
 ];
 
 impl Default for Options {
@@ -75,6 +71,9 @@ impl Default for Options {
             thin: false,
             save_temps: false,
             extra_library_path: None,
+            remarks_file: None,
+            // Names of files end in it, so that without a word of it they end in a dot.
+            remarks: RemarkOptions { format: String::new(), ..RemarkOptions::default() },
             time_trace: None,
             index_only: false,
             distributed: IndexOnly {
@@ -114,6 +113,12 @@ impl Options {
                     Policy::parse(&value)?;
                     self.config.cache_policy = Some(value);
                 }
+                "opt-remarks-filename" => self.remarks_file = Some(PathBuf::from(value)),
+                "opt-remarks-passes" => self.remarks.passes = value,
+                "opt-remarks-format" => self.remarks.format = value,
+                "opt-remarks-hotness-threshold" => {
+                    self.remarks.hotness_threshold = RemarkOptions::threshold(&value)?;
+                }
                 "lto-partitions" if value == "1" => {}
                 "time-trace" => self.time_trace = Some(value),
                 "thinlto-index-only" => {
@@ -149,6 +154,7 @@ impl Options {
             "disable-output" => self.config.output = OutputKind::Nothing,
             "debug-pass-manager" => self.config.debug_pass_manager = true,
             "save-temps" => self.save_temps = true,
+            "opt-remarks-with-hotness" => self.remarks.with_hotness = true,
             "unifiedlto" => self.unified = true,
             "thinlto-index-only" => self.index_only = true,
             "thinlto-emit-imports-files" => self.distributed.files.imports = true,
@@ -190,7 +196,6 @@ impl Options {
             Some((_, Unserved::Warning)) => {
                 Ok(Some(format!("the option '{option}' is not supported yet and has no effect")))
             }
-            Some((_, Unserved::Nothing)) => Ok(None),
             None => self.config.take_flag(option).map(|()| None),
         }
     }
@@ -230,6 +235,7 @@ impl Options {
         config.data_sections.get_or_insert(!relocatable);
         config.reloc_model = config.reloc_model.or(reloc_model);
         config.unified_regular = self.unified && !self.thin;
+        config.remarks = Remarks::wanted(self.remarks_file.clone(), self.remarks.clone());
         config.always_emit_regular_lto_object = self.obj_path.is_some();
         config
     }

@@ -19,6 +19,7 @@ use std::ops::{Deref, Range};
 
 use crate::bitcode::{BitcodeFile, Extent, Module};
 use crate::container::FileBytes;
+use crate::distributed::write_atomically;
 use crate::engine::options::Options;
 use crate::engine::{
     Bytes, Diagnostic, Edit, Engine, EngineConfig, FileType, GlobalInfo, GlobalKind, Lease,
@@ -197,7 +198,11 @@ impl RegularLto {
         let object = self.step(|work, inputs, settings, _| {
             work.verify(inputs)?;
             work.restore_linkage()?;
-            work.lease.emit(settings.file_type)
+            let object = work.lease.emit(settings.file_type)?;
+            if let Some(file) = work.options.remarks.as_ref().and_then(|r| r.file.as_ref()) {
+                write_atomically(file, &work.lease.take_remarks()?)?;
+            }
+            Ok(object)
         });
         // Code generation uses up the module. Whoever asks again gets it made again.
         self.work = None;
@@ -272,7 +277,10 @@ impl Work {
             }
             _ => error,
         });
-        let lease = engine?.lease()?;
+        let mut lease = engine?.lease()?;
+        if let Some(remarks) = &options.remarks {
+            lease.write_remarks(&remarks.options)?;
+        }
         Ok(Work {
             lease,
             options,

@@ -94,10 +94,21 @@ pub(super) fn compile(
             made
         }
     };
+    if let Some(remarks) = &config.remarks {
+        // As in LLVM, it is there even if nothing is merged.
+        remarks.file.iter().try_for_each(|file| write_atomically(file, &[]))?;
+    }
     let mut outputs = Vec::new();
     let mut diagnostics = Vec::new();
     for (unit, made) in units.iter().zip(made) {
         diagnostics.extend(made.diagnostics);
+        if let (Some(file), Some(remarks)) = (&config.remarks, &made.remarks) {
+            let path = match unit.kind {
+                UnitKind::Regular { .. } => file.file.clone(),
+                UnitKind::Thin { .. } => file.of_module(unit.task),
+            };
+            path.iter().try_for_each(|path| write_atomically(path, remarks))?;
+        }
         outputs.extend(made.object.map(|bytes| Output {
             task: unit.task,
             name: name(unit, inputs),
@@ -150,6 +161,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         output: config.output,
         // Whoever asks for the stages wants to read them.
         keep_value_names: config.save_temps.is_some(),
+        remarks: config.remarks.as_ref().map(|remarks| remarks.options.clone()),
     }
 }
 
@@ -214,12 +226,19 @@ impl<'c, 'a> Unit<'c, 'a> {
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
         diagnostics.retain(|d| object.is_ok() || d.severity != engine::Severity::Error);
+        let remarks = match &self.settings.remarks {
+            Some(_) if object.is_ok() => Some(lease.take_remarks()?),
+            _ => None,
+        };
         let peak_memory = lease.peak_memory();
-        Ok(Made { object: object?, entry: None, diagnostics, peak_memory })
+        Ok(Made { object: object?, entry: None, diagnostics, remarks, peak_memory })
     }
 
     fn regular(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
         lease.keep_value_names(self.settings.keep_value_names)?;
+        if let Some(remarks) = &self.settings.remarks {
+            lease.write_remarks(remarks)?;
+        }
         match &self.unit.kind {
             UnitKind::Regular { modules, commons, prevailing } => {
                 lease.new_module(MERGED)?;

@@ -96,6 +96,7 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
         save_stages: _,
         save_temps_beside_inputs: _,
         stats_file: _,
+        remarks: _, // nothing is kept then
         cache_directory: _,
         cache_policy: _,
     } = config;

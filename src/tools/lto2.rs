@@ -8,13 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
 use super::memory;
 use super::saved_link::{FileInput, SavedLink, resolution_text};
 use super::shown::Shown;
-use crate::config::{Config, OutputKind, RelocModel, SavedStage};
+use crate::config::{Config, OutputKind, RelocModel, RemarkOptions, Remarks, SavedStage};
 use crate::container::{self, FileBytes};
 use crate::distributed::{
     self, IndexFiles, PrefixReplace, Shards, Source, ThinInputs, Unindexed, write_atomically,
@@ -247,6 +247,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         config: Config { reloc_model: Some(RelocModel::Pic), ..Config::default() },
     };
     let (mut selected, mut all) = (false, false);
+    let (mut remarks_file, mut remarks) = (None, RemarkOptions::default());
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
         let (name, value) = match argument {
@@ -267,6 +268,24 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                     b"thin" | b"default" => false,
                     _ => return Err(Error::misuse("invalid LTO mode")),
                 };
+            }
+            b"pass-remarks-output" => {
+                let value = parser.value(&name, value)?;
+                remarks_file = Some(PathBuf::from(OsStr::from_bytes(&value)));
+            }
+            b"pass-remarks-filter" => {
+                let value = parser.value(&name, value)?;
+                remarks.passes = String::from_utf8_lossy(&value).into_owned();
+            }
+            b"pass-remarks-format" => {
+                let value = parser.value(&name, value)?;
+                remarks.format = String::from_utf8_lossy(&value).into_owned();
+            }
+            b"pass-remarks-with-hotness" => remarks.with_hotness = boolean(&name, value)?,
+            b"pass-remarks-hotness-threshold" => {
+                let value = parser.value(&name, value)?;
+                remarks.hotness_threshold =
+                    RemarkOptions::threshold(&String::from_utf8_lossy(&value))?;
             }
             b"opt-pipeline" => {
                 let value = parser.value(&name, value)?;
@@ -368,6 +387,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             _ => flag(&mut job, &name, value, &mut parser)?,
         }
     }
+    job.config.remarks = Remarks::wanted(remarks_file, remarks);
     if selected && all {
         return Err(Error::misuse("-save-temps cannot be specified with -select-save-temps"));
     }

@@ -116,6 +116,9 @@ impl CodeOptions {
 fn wants_value(name: &str) -> bool {
     distributed::wants_value(name)
         || ["mcpu", "mattr", "relocation-model", "code-model", "mtriple", "march"].contains(&name)
+        || ["output", "filter", "format", "hotness-threshold"]
+            .iter()
+            .any(|what| name.strip_prefix("lto-pass-remarks-") == Some(what))
 }
 
 fn number<'a, N: std::str::FromStr>(
