@@ -233,3 +233,43 @@ fn a_program_linked_by_the_plugin_calls_directly() {
     support::checked(command);
     assert!(scratch.read("inside") == scratch.read("whole"));
 }
+
+#[test]
+fn merged_modules_are_those_of_llvm() {
+    let scratch = Scratch::new("devirtualization-regular");
+    scratch.write("shared.h", SHARED);
+    for (name, source) in SOURCES {
+        scratch.write(&format!("{name}.cc"), source);
+        let flags = "-include shared.h -O2 -flto -fwhole-program-vtables";
+        scratch.run("clang++-22", &format!("{flags} -c {name}.cc"));
+    }
+    let link = "-e main --unresolved-symbols=ignore-all -o out --save-temps=resolution";
+    scratch.run("ld.lld-22", &format!("{link} {OBJECTS}"));
+    // With the option, LLVM keeps what it devirtualizes under other names (`f.llvm.merged`), as its
+    // summaries tell of callers that were merged in by then. The calls are direct all the same.
+    let arguments = |out: &str| {
+        format!("run @out.resolution.txt -relocation-model=pic -O2 -save-temps -o {out}")
+    };
+    scratch.run("llvm-lto2-22", &arguments("theirs"));
+    scratch.run(OURS, &arguments("ours"));
+    assert!(scratch.read("ours.0") == scratch.read("theirs.0"));
+    let stage = |out: &str, stage: &str| {
+        let text = scratch.run("llvm-dis-22", &format!("{out}.0.{stage}.bc -o -"));
+        text.split_once('\n').map(|(_, text)| text.to_owned()).unwrap_or_default()
+    };
+    let loads = |out: &str| stage(out, "4.opt").matches("load ptr, ptr").count();
+    let public = loads("ours");
+    let whole = |out: &str| format!("{} -whole-program-visibility", arguments(out));
+    scratch.run("llvm-lto2-22", &whole("theirs"));
+    scratch.run(OURS, &whole("ours"));
+    for before in ["0.preopt", "2.internalize"] {
+        assert_eq!(stage("ours", before), stage("theirs", before));
+    }
+    assert!(loads("ours") < public && loads("ours") <= loads("theirs"));
+    for more in ["", "-whole-program-visibility"] {
+        let arguments = |out: &str| format!("-exported-symbol=main {OBJECTS} -o {out} {more}");
+        scratch.run("llvm-lto-22", &arguments("theirs.o"));
+        scratch.run(env!("CARGO_BIN_EXE_llvm-lto"), &arguments("ours.o"));
+        assert!(scratch.read("ours.o") == scratch.read("theirs.o"), "llvm-lto {more}");
+    }
+}

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::link::{Exported, Link, Values};
+use super::types::TYPE_TESTS;
 use crate::bitcode::{BitcodeFile, Extent, GlobalKind, GlobalValue, Module};
 use crate::engine::{Edit, Linkage};
 use crate::error::Result;
@@ -68,9 +69,10 @@ impl Link<'_, '_> {
             prepare: self.prepare(values, &decisions, &edits)?,
             parts: Vec::new(),
             finish: Vec::new(),
-            types: self.types(id),
+            types: None,
         };
-        self.import(values, &decisions, &edits, &mut job)?;
+        let tests_types = self.import(values, &decisions, &edits, &mut job)?;
+        job.types = self.types(id, tests_types);
         self.finish(values, &edits, &decisions, &mut job);
         if job.types.is_some() {
             let whole_program = self.plan.options.has_whole_program_visibility();
@@ -223,14 +225,15 @@ impl Link<'_, '_> {
         Ok(prepare)
     }
 
-    /// Slices of all modules that it imports from, sorted by their names as LLVM links them.
+    /// Slices of all modules that it imports from, sorted by their names as LLVM links them. Says
+    /// whether there is a test of a type then.
     fn import(
         &self,
         values: &Values<'_>,
         decisions: &[Decision],
         edits: &Edits,
         job: &mut Job,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let imports = self.plan.imports.of(values.id).sorted();
         let definitions: Vec<Summary<'_>> = imports
             .iter()
@@ -359,7 +362,7 @@ impl Link<'_, '_> {
                 after,
             });
         }
-        Ok(())
+        Ok(TYPE_TESTS.iter().any(|name| names.contains_key(*name)))
     }
 
     /// The module's own variables that are only read or only written become internal when nothing

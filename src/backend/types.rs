@@ -8,16 +8,25 @@ use std::collections::BTreeSet;
 use super::link::Link;
 use crate::summary::{IndexFlags, ModuleId, SummaryId, type_ids_as_yaml};
 
+/// The functions that test types. Not all tests are in summaries: what is assumed of a type and no
+/// virtual call depends on is not.
+pub(super) const TYPE_TESTS: [&[u8]; 4] = [
+    b"llvm.type.test",
+    b"llvm.public.type.test",
+    b"llvm.type.checked.load",
+    b"llvm.type.checked.load.relative",
+];
+
 impl Link<'_, '_> {
     /// The resolutions that a module's type tests and virtual calls need; `None` where it has none.
+    /// `tests_types`: it uses one of [`TYPE_TESTS`].
     ///
     /// What LLVM's `ThinBackendProc` hands on is all of the index; these are what it writes into
     /// the index of a distributed backend.
-    pub(super) fn types(&self, id: ModuleId) -> Option<Vec<u8>> {
+    pub(super) fn types(&self, id: ModuleId, tests_types: bool) -> Option<Vec<u8>> {
         // Where modules were split, what is of a type stands in their other parts, which no summary
         // describes. Tests are then assumptions that are dropped.
-        if self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) || !self.index.mentions_types()
-        {
+        if !tests_types || self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) {
             return None;
         }
         let defined = self.index.module_summaries(id).map(SummaryId);
@@ -26,9 +35,6 @@ impl Link<'_, '_> {
         let mut mentioned = BTreeSet::new();
         for summary in defined.chain(imported).filter_map(|id| self.index.summary(id)) {
             mentioned.extend(summary.base_object().mentioned_types());
-        }
-        if mentioned.is_empty() {
-            return None;
         }
         let all = self.plan.devirtualization.type_ids(self.index).iter();
         Some(type_ids_as_yaml(

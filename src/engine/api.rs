@@ -39,7 +39,7 @@ macro_rules! opaque {
 
 opaque! {
     Context, Module, Value, Type, MemoryBuffer, Target, TargetMachine, TargetData,
-    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, Attribute, Comdat, Use,
+    PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, MetadataEntries, Attribute, Comdat, Use,
 }
 
 /// Called by LLVM for each diagnostic, with the pointer given when it was installed.
@@ -169,6 +169,7 @@ functions! {
         LLVMLookupIntrinsicID: fn(*const c_char, usize) -> c_uint;
         LLVMGetIntrinsicDeclaration: fn(*mut Module, c_uint, *mut *mut Type, usize) -> *mut Value;
         LLVMInstructionEraseFromParent: fn(*mut Value);
+        LLVMSetTailCall: fn(*mut Value, c_int);
         LLVMGlobalClearMetadata: fn(*mut Value);
         LLVMIsAGlobalVariable: fn(*mut Value) -> *mut Value;
         LLVMGetComdat: fn(*mut Value) -> *mut Comdat;
@@ -182,6 +183,12 @@ functions! {
         LLVMIsAConstantExpr: fn(*mut Value) -> *mut Value;
         LLVMGetNumOperands: fn(*mut Value) -> c_int;
         LLVMGetOperand: fn(*mut Value, c_uint) -> *mut Value;
+        LLVMInt64TypeInContext: fn(*mut Context) -> *mut Type;
+        LLVMValueAsMetadata: fn(*mut Value) -> *mut Metadata;
+        LLVMGlobalCopyAllMetadata: fn(*mut Value, *mut usize) -> *mut MetadataEntries;
+        LLVMValueMetadataEntriesGetKind: fn(*mut MetadataEntries, c_uint) -> c_uint;
+        LLVMValueMetadataEntriesGetMetadata: fn(*mut MetadataEntries, c_uint) -> *mut Metadata;
+        LLVMDisposeValueMetadataEntries: fn(*mut MetadataEntries);
         LLVMSetOperand: fn(*mut Value, c_uint, *mut Value);
         LLVMConstInt: fn(*mut Type, c_ulonglong, c_int) -> *mut Value;
         LLVMConstIntGetZExtValue: fn(*mut Value) -> c_ulonglong;

@@ -129,6 +129,7 @@ impl Editor<'_> {
             Edit::ResolvePublicTypeTests { whole_program } => {
                 self.resolve_public_type_tests(*whole_program);
             }
+            Edit::UpgradeVcallVisibility { except } => self.upgrade_vcall_visibility(except),
             Edit::SetTriple { triple } => {
                 let triple = CString::new(triple.as_str())
                     .map_err(|_| Error::misuse("a triple holds a zero byte"))?;
@@ -248,13 +249,62 @@ impl Editor<'_> {
                 let operands = (f.LLVMGetNumOperands)(call);
                 let last = c_uint::try_from(operands).ok().and_then(|n| n.checked_sub(1));
                 match (test, last) {
-                    (Some(test), Some(last)) => (f.LLVMSetOperand)(call, last, test),
+                    (Some(test), Some(last)) => {
+                        (f.LLVMSetOperand)(call, last, test);
+                        // LLVM makes a new call, which knows nothing of tails.
+                        (f.LLVMSetTailCall)(call, 0);
+                    }
                     _ => {
                         let yes = (f.LLVMConstInt)((f.LLVMTypeOf)(call), 1, 0);
                         (f.LLVMReplaceAllUsesWith)(call, yes);
                         (f.LLVMInstructionEraseFromParent)(call);
                     }
                 }
+            }
+        }
+    }
+
+    fn upgrade_vcall_visibility(&self, except: &[String]) {
+        let f = &self.api.f;
+        // SAFETY: a live module, its context and its variables; the list of a variable's metadata is
+        // disposed of when it was read.
+        unsafe {
+            let kind = |name: &CStr| {
+                let len = name.to_bytes().len() as c_uint;
+                (f.LLVMGetMDKindIDInContext)(self.context, name.as_ptr(), len)
+            };
+            let (tables, visibility) = (kind(c"type"), kind(c"vcall_visibility"));
+            let number = |n| (f.LLVMConstInt)((f.LLVMInt64TypeInContext)(self.context), n, 0);
+            let node = |n| {
+                let mut operand = (f.LLVMValueAsMetadata)(number(n));
+                (f.LLVMMDNodeInContext2)(self.context, &mut operand, 1)
+            };
+            let public = node(0);
+            let mut variable = (f.LLVMGetFirstGlobal)(self.module);
+            while !variable.is_null() {
+                let mut count = 0;
+                let entries = (f.LLVMGlobalCopyAllMetadata)(variable, &mut count);
+                let of_kind = |wanted| {
+                    (0..c_uint::try_from(count).unwrap_or(0))
+                        .find(|&at| (f.LLVMValueMetadataEntriesGetKind)(entries, at) == wanted)
+                };
+                let is_public = of_kind(visibility).is_none_or(|at| {
+                    // Nodes are unique, so that the address tells.
+                    (f.LLVMValueMetadataEntriesGetMetadata)(entries, at) == public
+                });
+                let is_table = of_kind(tables).is_some();
+                (f.LLVMDisposeValueMetadataEntries)(entries);
+                let stays = || {
+                    let name = self.name(variable);
+                    let name = name.strip_prefix(b"\x01").unwrap_or(name);
+                    except.iter().any(|other| {
+                        other.as_bytes().strip_prefix(b"\x01").unwrap_or(other.as_bytes()) == name
+                    })
+                };
+                if is_table && is_public && !stays() {
+                    (f.LLVMGlobalSetMetadata)(variable, visibility, node(1));
+                }
+                variable = (f.LLVMGetNextGlobal)(variable);
             }
         }
     }

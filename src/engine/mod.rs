@@ -264,6 +264,12 @@ pub enum Edit {
         /// Whether the link sees all of the program.
         whole_program: bool,
     },
+    /// `updateVCallVisibilityInModule` of a link that sees all of the program: virtual tables that
+    /// may be public count as the link's own.
+    UpgradeVcallVisibility {
+        /// Those that a dynamic linker may hand out stay as they are.
+        except: Vec<String>,
+    },
     /// `Module::setTargetTriple`.
     SetTriple {
         /// What the code is for.

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 9;
+pub(super) const VERSION: u32 = 10;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -499,6 +499,10 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(15);
             w.bool(*whole_program);
         }
+        Edit::UpgradeVcallVisibility { except } => {
+            w.u8(16);
+            w.list(except, |w, name| w.str(name));
+        }
         Edit::SetSource { name, module, file } => {
             w.u8(12);
             w.str(name);
@@ -539,6 +543,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         },
         12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
         13 => Edit::SetTriple { triple: r.str()? },
+        16 => Edit::UpgradeVcallVisibility { except: r.list(Reader::str)? },
         15 => Edit::ResolvePublicTypeTests { whole_program: r.bool()? },
         other => return Err(unknown("edit", other)),
     })
@@ -623,6 +628,7 @@ mod tests {
                     Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
                     Edit::SetTriple { triple: name() },
                     Edit::ResolvePublicTypeTests { whole_program: true },
+                    Edit::UpgradeVcallVisibility { except: vec![name()] },
                     Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
             },

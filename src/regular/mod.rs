@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::ir::Linkage;
 use crate::symbols::data_layout::Mangling;
 use crate::symbols::mangle::Mangler;
+use crate::thinlink::ThinLinkOptions;
 use library_functions::LibraryFunctions;
 
 /// What LLVM's libLTO calls the module that the others are linked into.
@@ -370,6 +371,7 @@ impl Work {
         settings: &Settings,
         said: &mut Vec<Diagnostic>,
     ) -> Result<()> {
+        self.lease.edit(&virtual_calls(&self.options)?)?;
         self.verify(inputs)?;
         self.restrict_scope(inputs, settings, said)?;
         let level = self.level();
@@ -460,6 +462,25 @@ fn unwanted(global: &GlobalInfo) -> Option<Diagnostic> {
         text: format!("Linker asked to preserve {what} global: '{}'", global.name),
         module: MERGED_NAME.to_owned(),
     })
+}
+
+/// What optimization may take for granted of virtual tables and tests of their types. Who calls has
+/// no other word for it than LLVM's options.
+fn virtual_calls(options: &Options) -> Result<Vec<Edit>> {
+    let mut visibility = ThinLinkOptions::default();
+    for option in &options.llvm {
+        let option = option.trim_start_matches('-');
+        let name = option.split_once('=').map_or(option, |(name, _)| name);
+        if ["whole-program-visibility", "disable-whole-program-visibility"].contains(&name) {
+            visibility.take(option)?;
+        }
+    }
+    let whole_program = visibility.has_whole_program_visibility();
+    let mut edits = vec![Edit::ResolvePublicTypeTests { whole_program }];
+    if whole_program {
+        edits.push(Edit::UpgradeVcallVisibility { except: Vec::new() });
+    }
+    Ok(edits)
 }
 
 /// Whether later passes may add calls of this definition, by the name that they know it by.

@@ -240,7 +240,7 @@ impl<'c, 'a> Unit<'c, 'a> {
             lease.write_remarks(remarks)?;
         }
         match &self.unit.kind {
-            UnitKind::Regular { modules, commons, prevailing } => {
+            UnitKind::Regular { modules, commons, prevailing, exported } => {
                 lease.new_module(MERGED)?;
                 for module in modules {
                     let input = self.input(module)?;
@@ -264,6 +264,7 @@ impl<'c, 'a> Unit<'c, 'a> {
                 if !resize.is_empty() {
                     lease.edit(&resize)?;
                 }
+                lease.edit(&self.virtual_calls(exported))?;
                 self.save(lease, SavedStage::PreOpt)?;
                 if self.config.output == OutputKind::Nothing {
                     return Ok(None);
@@ -286,6 +287,14 @@ impl<'c, 'a> Unit<'c, 'a> {
             _ => FileType::Object,
         };
         lease.emit(file_type).map(Some)
+    }
+
+    /// What optimization may take for granted of virtual tables and tests of their types.
+    fn virtual_calls(&self, exported: &[String]) -> Vec<Edit> {
+        let whole_program = self.config.whole_program_visibility;
+        let upgrade =
+            whole_program.then(|| Edit::UpgradeVcallVisibility { except: exported.to_vec() });
+        upgrade.into_iter().chain([Edit::ResolvePublicTypeTests { whole_program }]).collect()
     }
 
     /// What the whole link knows of definitions. Merging may have left a name with less, or with a

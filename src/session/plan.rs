@@ -57,6 +57,8 @@ pub(super) enum UnitKind<'a> {
         commons: BTreeMap<String, Common>,
         /// What becomes of prevailing definitions once all are merged, by their names in IR.
         prevailing: BTreeMap<String, Prevailing>,
+        /// The names in IR of what may be in the dynamic symbol table.
+        exported: Vec<String>,
     },
     /// A module of the thin link.
     Thin {
@@ -288,6 +290,11 @@ fn regular_unit<'a>(
     let commons = commons(&pending);
     let mut modules = Vec::new();
     let mut prevailing = BTreeMap::new();
+    let symbols = pending.iter().flat_map(|p| &p.symbols).map(|(symbol, _)| symbol);
+    let exported: BTreeSet<String> = symbols
+        .filter(|s| !s.ir_name.is_empty() && names.get(s.name).is_some_and(|g| g.export_dynamic))
+        .map(|s| String::from_utf8_lossy(s.ir_name).into_owned())
+        .collect();
     // Stable: within each sort the order of the inputs stays.
     pending.sort_by_key(|p| p.has_summary);
     for p in pending {
@@ -295,7 +302,8 @@ fn regular_unit<'a>(
         let blame = |e| inputs.get(input).map_or_else(|| Error::engine("no input"), |i| i.blame(e));
         modules.push(module(p, names, summaries, &mut prevailing).map_err(blame)?);
     }
-    let kind = UnitKind::Regular { modules, commons, prevailing };
+    let exported = exported.into_iter().collect();
+    let kind = UnitKind::Regular { modules, commons, prevailing, exported };
     Ok(vec![PlannedUnit { task: 0, kind }])
 }
 
