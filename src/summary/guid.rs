@@ -9,7 +9,6 @@
 //! LLVM 18, `:` before. A module without a source file name counts as `<unknown>`.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use crate::bitcode::Module;
 use crate::ir::Guid;
@@ -58,133 +57,6 @@ pub fn guid_of_value(name: &[u8], local: Option<(&[u8], LocalSeparator)>) -> Gui
             identifier.extend_from_slice(plain);
             guid_of(&identifier)
         }
-    }
-}
-
-/// Names of a module that were hashed for its summary, by where they are in its string table: the
-/// symbols of the module have mostly the same names, at the same places.
-#[derive(Debug, Default)]
-pub struct HashedNames {
-    /// Offset, size and hash, in the order of the globals.
-    names: Vec<(u32, u32, Guid)>,
-    /// By the hash of the name, the GUIDs that the module stores and that are others.
-    pub(super) renamed: HashMap<Guid, Guid>,
-}
-
-impl HashedNames {
-    /// Takes names of external linkage, whose identifier is the name alone.
-    pub(super) fn fill(&mut self, names: impl Iterator<Item = (u32, u32, Guid)>) {
-        self.names.clear();
-        self.names.extend(names);
-    }
-
-    /// The hashes of names, of which those in `strtab` may be known.
-    pub fn guids_of<'n>(
-        &self,
-        strtab: &[u8],
-        identifiers: impl ExactSizeIterator<Item = &'n [u8]>,
-    ) -> Vec<Guid> {
-        let mut guids = vec![Guid::default(); identifiers.len()];
-        let mut batch = Batch::default();
-        // Where the last name was found: the next is mostly the one behind it, but where functions
-        // end and variables begin.
-        let mut at = 0;
-        let mut places = Places::default();
-        for (identifier, place) in identifiers.zip(0u32..) {
-            match self.find(strtab, identifier, &mut at, &mut places) {
-                Some(guid) => {
-                    if let Some(slot) = guids.get_mut(place as usize) {
-                        *slot = guid;
-                    }
-                }
-                None => batch.push(&[], identifier, place, &mut guids),
-            }
-        }
-        batch.finish(&mut guids);
-        guids
-    }
-
-    /// The GUID that the module stores for a value with a name of this hash, if it is another.
-    pub fn renamed(&self, name: Guid) -> Option<Guid> {
-        self.renamed.get(&name).copied()
-    }
-
-    #[inline]
-    fn find(
-        &self,
-        strtab: &[u8],
-        name: &[u8],
-        at: &mut usize,
-        places: &mut Places,
-    ) -> Option<Guid> {
-        let offset = name.as_ptr().addr().checked_sub(strtab.as_ptr().addr())?;
-        if offset.checked_add(name.len())? > strtab.len() {
-            return None;
-        }
-        let known = |at: usize| {
-            let &(start, size, guid) = self.names.get(at)?;
-            ((start as usize, size as usize) == (offset, name.len())).then_some(guid)
-        };
-        let guid = match known(*at) {
-            Some(guid) => guid,
-            None => {
-                *at = places.find(&self.names, offset as u32, |at| known(at).is_some())?;
-                known(*at)?
-            }
-        };
-        *at += 1;
-        // A leading \1 is no part of what was hashed.
-        (name.first() != Some(&1)).then_some(guid)
-    }
-}
-
-/// Where in a list of names the one is that stands at an offset: a hash table, made when it is
-/// first asked. It may forget names, which are then hashed again.
-#[derive(Default)]
-struct Places {
-    /// A power of two of places; [`Places::NONE`] for none.
-    table: Vec<u32>,
-}
-
-impl Places {
-    const NONE: u32 = u32::MAX;
-    /// So many places are looked at; offsets of a malformed file may all fall together.
-    const TRIES: usize = 8;
-
-    /// The places that an offset may stand for, the likeliest first.
-    #[inline]
-    fn tries(&self, offset: u32) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.table.len().wrapping_sub(1);
-        let first = (u64::from(offset).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
-        (first..first + Self::TRIES).map(move |at| at & mask)
-    }
-
-    #[cold]
-    fn fill(&mut self, names: &[(u32, u32, Guid)]) {
-        self.table = vec![Self::NONE; (names.len() * 2).next_power_of_two()];
-        for (&(offset, ..), at) in names.iter().zip(0..) {
-            let mut tries = self.tries(offset);
-            if let Some(free) = tries.find(|&at| self.table.get(at) == Some(&Self::NONE))
-                && let Some(place) = self.table.get_mut(free)
-            {
-                *place = at;
-            }
-        }
-    }
-
-    fn find(
-        &mut self,
-        names: &[(u32, u32, Guid)],
-        offset: u32,
-        fits: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        if self.table.is_empty() {
-            self.fill(names);
-        }
-        self.tries(offset)
-            .map_while(|at| self.table.get(at).filter(|&&at| at != Self::NONE))
-            .map(|&at| at as usize)
-            .find(|&at| fits(at))
     }
 }
 
@@ -297,11 +169,57 @@ impl Batch {
         }
     }
 
-    /// Hashes what still waits.
+    /// Hashes what still waits, messages of different lengths side by side.
     pub(super) fn finish(&mut self, out: &mut [Guid]) {
-        for (i, waiting) in self.waiting.iter_mut().enumerate() {
-            if !waiting.places.is_empty() {
-                waiting.flush(i + 1, out);
+        let by_length = self.waiting.iter().enumerate().rev();
+        let mut left = by_length.flat_map(|(i, waiting)| waiting.messages(i + 1));
+        loop {
+            let mut set: [(&[u8], u32); LANES] = [(&[], 0); LANES];
+            let filled = set.iter_mut().zip(&mut left).map(|(lane, message)| *lane = message);
+            let filled = filled.count();
+            hash_set(set.get(..filled).unwrap_or(&[]), out);
+            if filled < LANES {
+                break;
+            }
+        }
+        drop(left);
+        self.waiting.iter_mut().for_each(Waiting::clear);
+    }
+}
+
+/// Hashes so many messages as there are lanes, or fewer, the longest first. Each is padded, and
+/// comes with the place that its GUID goes to.
+fn hash_set(set: &[(&[u8], u32)], out: &mut [Guid]) {
+    let mut store = |place: u32, hash: Guid| {
+        if let Some(slot) = out.get_mut(place as usize) {
+            *slot = hash;
+        }
+    };
+    if set.len() < FEW {
+        for &(message, place) in set {
+            let blocks = message.chunks_exact(64);
+            store(place, guid(blocks.fold(INIT, |state, block| compress(state, &words(block)))));
+        }
+        return;
+    }
+    let mut state = INIT.map(|word| [word; LANES]);
+    let longest = set.first().map_or(0, |(message, _)| message.len());
+    for start in (0..longest).step_by(64) {
+        // Lanes without a message, or at whose end it is, hash zeros, whose result nobody takes.
+        let mut message = [[0u32; LANES]; 16];
+        for (lane, (bytes, _)) in set.iter().enumerate() {
+            let Some(block) = bytes.get(start..start + 64) else { break };
+            for (row, word) in message.iter_mut().zip(block.as_chunks::<4>().0) {
+                if let Some(slot) = row.get_mut(lane) {
+                    *slot = u32::from_le_bytes(*word);
+                }
+            }
+        }
+        compress_set(&mut state, &message);
+        let [low, high, _, _] = &state;
+        for ((&(bytes, place), &low), &high) in set.iter().zip(low).zip(high) {
+            if bytes.len() == start + 64 {
+                store(place, guid([low, high, 0, 0]));
             }
         }
     }
@@ -317,38 +235,16 @@ impl Waiting {
         self.places.clear();
     }
 
+    /// The messages, which have so many blocks each, and their places.
+    fn messages(&self, blocks: usize) -> impl Iterator<Item = (&[u8], u32)> {
+        self.bytes.chunks_exact(blocks * 64).zip(self.places.iter().copied())
+    }
+
+    /// Hashes a full set.
     fn flush(&mut self, blocks: usize, out: &mut [Guid]) {
-        if self.places.len() < FEW {
-            for (message, &place) in self.bytes.chunks_exact(blocks * 64).zip(&self.places) {
-                let blocks = message.chunks_exact(64);
-                let state = blocks.fold(INIT, |state, block| compress(state, &words(block)));
-                if let Some(slot) = out.get_mut(place as usize) {
-                    *slot = guid(state);
-                }
-            }
-            self.clear();
-            return;
-        }
-        let mut state = INIT.map(|word| [word; LANES]);
-        for block in 0..blocks {
-            // Lanes without a message hash zeros, whose result nobody takes.
-            let mut message = [[0u32; LANES]; 16];
-            for (lane, bytes) in self.bytes.chunks_exact(blocks * 64).take(LANES).enumerate() {
-                let words = bytes.chunks_exact(4).skip(block * 16);
-                for (row, word) in message.iter_mut().zip(words) {
-                    if let (Some(slot), Ok(word)) = (row.get_mut(lane), word.try_into()) {
-                        *slot = u32::from_le_bytes(word);
-                    }
-                }
-            }
-            compress_set(&mut state, &message);
-        }
-        let [low, high, _, _] = state;
-        for ((&place, low), high) in self.places.iter().zip(low).zip(high) {
-            if let Some(slot) = out.get_mut(place as usize) {
-                *slot = Guid(u64::from(high) << 32 | u64::from(low));
-            }
-        }
+        let mut set: [(&[u8], u32); LANES] = [(&[], 0); LANES];
+        set.iter_mut().zip(self.messages(blocks)).for_each(|(lane, message)| *lane = message);
+        hash_set(&set, out);
         self.clear();
     }
 }
@@ -546,21 +442,6 @@ mod tests {
             .to_le_bytes(),
             [0x57, 0xed, 0xf4, 0xa2, 0x2b, 0xe3, 0xc9, 0x55]
         );
-    }
-
-    #[test]
-    fn names_that_were_hashed_are_known_by_their_place() {
-        let strtab = b"mainfoobar\x01esc";
-        let known = |offset, size| (offset, size, Guid(1000 + u64::from(offset)));
-        let mut hashed = HashedNames::default();
-        hashed.fill([known(7, 3), known(0, 4), known(10, 4)].into_iter());
-        let other = b"main".to_vec();
-        let names: [&[u8]; 6] =
-            [&strtab[7..10], &strtab[0..4], &strtab[4..7], &strtab[0..3], &strtab[10..14], &other];
-        let expected =
-            [Guid(1007), Guid(1000)].into_iter().chain(names[2..].iter().map(|n| guid_of(n)));
-        let found = hashed.guids_of(strtab, names.into_iter());
-        assert_eq!(found, expected.collect::<Vec<_>>());
     }
 
     #[test]

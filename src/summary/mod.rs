@@ -17,7 +17,7 @@
 //! | `index` | the index and its accessors |
 //! | `part` | the summaries of one file, or of a few joined |
 //! | `combine`, `number`, `merge_rare` | many parts to one index |
-//! | `guid` | MD5 of names |
+//! | `guid`, `hashed_names` | MD5 of names |
 //! | `side` | tables for what few summaries have |
 
 mod assembly;
@@ -26,6 +26,7 @@ mod combine;
 mod combined_blocks;
 mod excerpt;
 mod guid;
+mod hashed_names;
 mod index;
 mod lazy;
 mod merge_rare;
@@ -50,9 +51,8 @@ mod write_yaml;
 pub use assembly::write_assembly;
 pub use codes::fs;
 pub use excerpt::{Excerpt, IndexParts};
-pub use guid::{
-    HashedNames, LocalSeparator, guid_of, guid_of_value, guids_of_module, guids_of_values,
-};
+pub use guid::{LocalSeparator, guid_of, guid_of_value, guids_of_module, guids_of_values};
+pub use hashed_names::HashedNames;
 pub use index::{ModuleSummaryIndex, Summary};
 pub use lazy::LazyIndex;
 pub use part::IndexPart;

@@ -18,7 +18,8 @@ use rayon::prelude::*;
 
 use super::codes::mst;
 use super::excerpt::IndexParts;
-use super::guid::{Batch, HashedNames, LocalSeparator, local_prefix};
+use super::guid::{Batch, LocalSeparator, local_prefix};
+use super::hashed_names::HashedNames;
 use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
 use super::part::IndexPart;
 use super::read_block::BlockParser;
