@@ -72,7 +72,7 @@ impl Link<'_, '_> {
             types: None,
         };
         let tests_types = self.import(values, &decisions, &edits, &mut job)?;
-        job.types = self.types(id, tests_types);
+        job.types = self.types(id, tests_types)?;
         self.finish(values, &edits, &decisions, &mut job);
         if job.types.is_some() {
             let whole_program = self.plan.options.has_whole_program_visibility();

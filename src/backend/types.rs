@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::link::Link;
+use crate::error::Result;
 use crate::summary::{IndexFlags, ModuleId, SummaryId, type_ids_as_yaml};
 
 /// The functions that test types. Not all tests are in summaries: what is assumed of a type and no
@@ -23,11 +24,14 @@ impl Link<'_, '_> {
     ///
     /// What LLVM's `ThinBackendProc` hands on is all of the index; these are what it writes into
     /// the index of a distributed backend.
-    pub(super) fn types(&self, id: ModuleId, tests_types: bool) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As [`type_ids_as_yaml`].
+    pub(super) fn types(&self, id: ModuleId, tests_types: bool) -> Result<Option<Vec<u8>>> {
         // Where modules were split, what is of a type stands in their other parts, which no summary
         // describes. Tests are then assumptions that are dropped.
         if !tests_types || self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) {
-            return None;
+            return Ok(None);
         }
         let defined = self.index.module_summaries(id).map(SummaryId);
         let imported = self.plan.imports.of(id).steps();
@@ -37,10 +41,11 @@ impl Link<'_, '_> {
             mentioned.extend(summary.base_object().mentioned_types());
         }
         let all = self.plan.devirtualization.type_ids(self.index).iter();
-        Some(type_ids_as_yaml(
+        type_ids_as_yaml(
             all.filter(|id| mentioned.contains(&id.guid)),
             std::iter::empty(),
             std::iter::empty(),
-        ))
+        )
+        .map(Some)
     }
 }

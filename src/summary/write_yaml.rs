@@ -8,13 +8,22 @@
 use std::fmt::Write as _;
 
 use super::types::*;
+use crate::error::{Error, Result};
 
 /// The document. Numbers that LLVM has no word for are left to its default.
+///
+/// # Errors
+/// Unsupported, where a name is not UTF-8: LLVM's reader would end the process.
 pub fn type_ids_as_yaml<'t>(
     type_ids: impl Iterator<Item = &'t TypeIdSummary>,
     cfi_function_defs: impl Iterator<Item = &'t [u8]>,
     cfi_function_decls: impl Iterator<Item = &'t [u8]>,
-) -> Vec<u8> {
+) -> Result<Vec<u8>> {
+    let mut plain = Ok(());
+    let mut string = |out: &mut Vec<u8>, name: &[u8]| match std::str::from_utf8(name) {
+        Ok(name) => quote(out, name),
+        Err(_) => plain = Err(name_error(name)),
+    };
     let mut out = b"---\n{ TypeIdMap: {".to_vec();
     list(&mut out, type_ids, |out, id| {
         string(out, &id.name);
@@ -49,11 +58,16 @@ pub fn type_ids_as_yaml<'t>(
         out.extend_from_slice(b"} }");
     });
     out.extend_from_slice(b"}, CfiFunctionDefs: [");
-    list(&mut out, cfi_function_defs, string);
+    list(&mut out, cfi_function_defs, &mut string);
     out.extend_from_slice(b"], CfiFunctionDecls: [");
-    list(&mut out, cfi_function_decls, string);
+    list(&mut out, cfi_function_decls, &mut string);
     out.extend_from_slice(b"] }\n...\n");
-    out
+    plain.map(|()| out)
+}
+
+fn name_error(name: &[u8]) -> Error {
+    let name = String::from_utf8_lossy(name);
+    Error::unsupported(format!("a type or function of the link has a name that is no text: {name}"))
 }
 
 fn list<T>(
@@ -80,13 +94,14 @@ fn text(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+/// What is not plain ASCII goes as an escape, since YAML allows few other characters as they are.
+fn quote(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');
-    for &c in bytes {
+    for c in name.chars() {
         match c {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', c]),
-            0..0x20 | 0x7f => text(out, format_args!("\\x{c:02x}")),
-            _ => out.push(c),
+            '"' | '\\' => text(out, format_args!("\\{c}")),
+            ' '..='~' => text(out, format_args!("{c}")),
+            _ => text(out, format_args!("\\U{:08X}", u32::from(c))),
         }
     }
     out.push(b'"');
@@ -120,14 +135,25 @@ mod tests {
                 },
             )],
         };
-        let yaml = type_ids_as_yaml([id].iter(), [&b"d"[..]].into_iter(), std::iter::empty());
+        let yaml =
+            type_ids_as_yaml([id].iter(), [&b"d"[..]].into_iter(), std::iter::empty()).unwrap();
         let words: Vec<&str> = std::str::from_utf8(&yaml).unwrap().split_whitespace().collect();
         assert_eq!(
             words.join(" "),
-            "--- { TypeIdMap: { \"a \\\"b\\\"\\x01\": { TTRes: { Kind: AllOnes, SizeM1BitWidth: 7, \
+            "--- { TypeIdMap: { \"a \\\"b\\\"\\U00000001\": { TTRes: { Kind: AllOnes, SizeM1BitWidth: 7, \
              AlignLog2: 3, SizeM1: 9, BitMask: 1, InlineBits: 2 }, WPDRes: { 8: { Kind: SingleImpl, \
              SingleImplName: \"f\", ResByArg: { \"1,2\": { Kind: UniqueRetVal, Info: 5, Byte: 6, \
              Bit: 7 }} }} }}, CfiFunctionDefs: [ \"d\"], CfiFunctionDecls: [] } ..."
         );
+    }
+
+    #[test]
+    fn names_are_text() {
+        let names = |name: &'static [u8]| {
+            let yaml = type_ids_as_yaml([].iter(), [name].into_iter(), std::iter::empty());
+            yaml.map(|yaml| String::from_utf8(yaml).unwrap())
+        };
+        assert!(names("\u{e9}\u{80}".as_bytes()).unwrap().contains(r#""\U000000E9\U00000080""#));
+        assert!(names(b"\xff").is_err());
     }
 }

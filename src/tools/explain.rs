@@ -318,19 +318,20 @@ impl Report<'_> {
         if index.copies(value).is_empty() {
             let _ = writeln!(text, "  no module with a summary defines it");
         }
+        let calls = |s: &Summary<'_>| {
+            let virtual_calls = self.plan.devirtualization.calls(s.id());
+            s.calls().chain(virtual_calls).any(|(callee, _)| callee == value)
+        };
         let callers: Vec<Summary<'_>> = index
             .summaries()
-            .filter(|s| {
-                s.calls().any(|(callee, _)| callee == value)
-                    || s.refs().iter().any(|reference| reference.value() == value)
-            })
+            .filter(|s| calls(s) || s.refs().iter().any(|reference| reference.value() == value))
             .collect();
         let (own, others): (Vec<_>, Vec<_>) =
             callers.into_iter().partition(|caller| caller.module() == self.module);
         for caller in &own {
             let name = self.name(caller.value());
             let live = self.plan.liveness.is_live(caller.id().index());
-            let why = match (live, caller.calls().any(|(callee, _)| callee == value)) {
+            let why = match (live, calls(caller)) {
                 (false, _) => "refers to it, but nothing that is kept refers to that",
                 (true, true) => "calls it, and the limit on imports (-import-cutoff) was reached",
                 (true, false) => "refers to it without a call, which imports no function",
