@@ -26,8 +26,10 @@ pub fn type_ids_as_yaml<'t>(
     };
     let mut out = b"---\n{ TypeIdMap: {".to_vec();
     list(&mut out, type_ids, |out, id| {
+        // Marked as a key, since others may not have more than 1024 characters.
+        out.extend_from_slice(b"? ");
         string(out, &id.name);
-        out.extend_from_slice(b": { TTRes: { ");
+        out.extend_from_slice(b" : { TTRes: { ");
         let t = &id.type_test;
         let kinds = ["Unsat", "ByteArray", "Inline", "Single", "AllOnes", "Unknown"];
         word(out, &kinds, t.kind);
@@ -140,7 +142,7 @@ mod tests {
         let words: Vec<&str> = std::str::from_utf8(&yaml).unwrap().split_whitespace().collect();
         assert_eq!(
             words.join(" "),
-            "--- { TypeIdMap: { \"a \\\"b\\\"\\U00000001\": { TTRes: { Kind: AllOnes, SizeM1BitWidth: 7, \
+            "--- { TypeIdMap: { ? \"a \\\"b\\\"\\U00000001\" : { TTRes: { Kind: AllOnes, SizeM1BitWidth: 7, \
              AlignLog2: 3, SizeM1: 9, BitMask: 1, InlineBits: 2 }, WPDRes: { 8: { Kind: SingleImpl, \
              SingleImplName: \"f\", ResByArg: { \"1,2\": { Kind: UniqueRetVal, Info: 5, Byte: 6, \
              Bit: 7 }} }} }}, CfiFunctionDefs: [ \"d\"], CfiFunctionDecls: [] } ..."
