@@ -313,17 +313,10 @@ impl ModuleSummaryIndex {
         prefetch(&self.tables.records, id.index());
     }
 
-    /// As [`ModuleSummaryIndex::prefetch`], for the copies of a value.
-    #[inline]
-    pub fn prefetch_copies(&self, value: ValueId) {
-        let before = value.index().checked_sub(1).and_then(|at| self.copy_ends.get(at));
-        prefetch(&self.copies, before.copied().unwrap_or(0) as usize);
-    }
-
     /// As [`ModuleSummaryIndex::prefetch`], for its references and calls; the record should be
     /// there already.
     #[inline]
-    pub fn prefetch_lists(&self, id: SummaryId) {
+    pub(super) fn prefetch_lists(&self, id: SummaryId) {
         prefetch(&self.tables.refs, self.tables.refs_of(id.index()).start);
         let calls = self.tables.calls_of(id.index()).start;
         prefetch(&self.tables.callees, calls);

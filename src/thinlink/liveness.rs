@@ -161,15 +161,14 @@ impl Liveness {
                     live_values.insert(value);
                 }
             }
-            let worklist = live_values.iter().map(|value| ValueId(value as u32)).collect();
             Walk {
                 index,
                 facts,
                 indirect,
                 live: &mut live,
                 live_values: &mut live_values,
-                worklist,
                 next: 0,
+                worklist: Vec::new(),
             }
             .run()?;
         }
@@ -236,49 +235,46 @@ struct Walk<'w> {
     indirect: &'w IndirectCalls,
     live: &'w mut Bits,
     live_values: &'w mut Bits,
-    /// All values that were met, of which those before `next` are done.
-    worklist: Vec<ValueId>,
-    next: usize,
+    /// Summaries from here on are come to in their order.
+    next: u32,
+    /// Summaries before that whose values became live later.
+    worklist: Vec<SummaryId>,
 }
 
 impl Walk<'_> {
+    /// The outcome does not depend on the order, so that first all summaries are gone through as
+    /// they stand in memory.
     fn run(&mut self) -> Result<()> {
-        while let Some(&value) = self.worklist.get(self.next) {
-            self.next += 1;
-            self.fetch_soon();
-            for &id in self.index.copies(value) {
-                let Some(summary) = self.index.summary(id) else { continue };
-                if summary.kind() == SummaryKind::Alias {
-                    // All copies of the aliasee become live, for their references.
-                    if let Some(aliasee) = summary.aliasee_value() {
-                        self.visit(aliasee, true)?;
-                    }
-                    continue;
-                }
-                for reference in summary.refs() {
-                    self.visit(reference.value(), false)?;
-                }
-                for &callee in summary.callees() {
-                    self.visit(self.indirect.callee(id, ValueId(callee)), false)?;
-                }
+        let index = self.index;
+        for summary in index.summaries() {
+            self.next = summary.id().0 + 1;
+            if self.live_values.get(summary.value().index()) {
+                self.follow(summary)?;
+            }
+        }
+        while let Some(id) = self.worklist.pop() {
+            if let Some(summary) = index.summary(id) {
+                self.follow(summary)?;
             }
         }
         Ok(())
     }
 
-    /// Asks for the memory of values that come soon: each is somewhere else, in two steps.
-    #[inline]
-    fn fetch_soon(&self) {
-        let soon = |ahead: usize| self.worklist.get(self.next + ahead).copied();
-        if let Some(value) = soon(12) {
-            self.index.prefetch_copies(value);
+    fn follow(&mut self, summary: Summary<'_>) -> Result<()> {
+        if summary.kind() == SummaryKind::Alias {
+            // All copies of the aliasee become live, for their references.
+            return match summary.aliasee_value() {
+                Some(aliasee) => self.visit(aliasee, true),
+                None => Ok(()),
+            };
         }
-        if let Some(&id) = soon(8).and_then(|value| self.index.copies(value).first()) {
-            self.index.prefetch(id);
+        for reference in summary.refs() {
+            self.visit(reference.value(), false)?;
         }
-        if let Some(&id) = soon(4).and_then(|value| self.index.copies(value).first()) {
-            self.index.prefetch_lists(id);
+        for &callee in summary.callees() {
+            self.visit(self.indirect.callee(summary.id(), ValueId(callee)), false)?;
         }
+        Ok(())
     }
 
     #[inline]
@@ -297,10 +293,12 @@ impl Walk<'_> {
             return Ok(());
         }
         self.live_values.insert(value.index());
-        for id in copies {
+        for &id in copies {
             self.live.insert(id.index());
+            if id.0 < self.next {
+                self.worklist.push(id);
+            }
         }
-        self.worklist.push(value);
         Ok(())
     }
 
