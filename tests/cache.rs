@@ -193,3 +193,55 @@ fn another_setting_is_another_object() {
         assert_eq!(p.entries("lto2"), entries, "{other}");
     }
 }
+
+/// What the others import, with a local that is promoted.
+const LIB: &str = "static __attribute__((noinline)) int hidden(int a) { return a * 3 + 1; }\n\
+                   int plain(int a) { return hidden(a) + 2; }\n\
+                   __attribute__((always_inline)) int always(int a) { return hidden(a) + 5; }\n\
+                   int apart(int a) { return a - 1; }\n";
+
+#[test]
+fn an_object_that_names_no_promoted_local_outlives_the_edit_of_its_module() {
+    const FIELDS: [&str; 3] = ["cache_hits_renamed", "cache_hits_job", "cache_stored"];
+    for linker in LINKERS {
+        let p = Program::new(&format!("cache-renamed-{linker}"));
+        p.compile("plain", "int plain(int); int in_plain(int a) { return plain(a); }");
+        p.compile("always", "int always(int); int in_always(int a) { return always(a); }");
+        p.compile("apart", "int apart(int); int in_apart(int a) { return apart(a); }");
+        p.compile(
+            "main",
+            "#include <stdio.h>\nint in_plain(int); int in_always(int); int in_apart(int);\n\
+             int main(void) { printf(\"%d %d %d\\n\", in_plain(1), in_always(1), in_apart(1)); }",
+        );
+        // Imports, but inlines nothing that need not be.
+        let files = "main.o plain.o always.o apart.o lib.o -Wl,-plugin-opt=-inline-threshold=-9999";
+        let cache = p.0.path().join(format!("cache-{linker}"));
+        let link = |source: &str| {
+            p.compile("lib", source);
+            let (program, counts) = p.link_files(linker, files, FIELDS);
+            // As without what is known from before.
+            let known = cache.with_extension("known");
+            std::fs::rename(&cache, &known).unwrap();
+            assert!(p.link_files(linker, files, FIELDS).0 == program, "{linker}: {source}");
+            std::fs::remove_dir_all(&cache).unwrap();
+            std::fs::rename(&known, &cache).unwrap();
+            (p.prints(linker), counts)
+        };
+        assert_eq!(link(LIB), ("6 9 0\n".to_owned(), [0, 0, 5]));
+        // Names in the import of `plain` change and are in no object; those of `always` are.
+        let (printed, counts) = link(&LIB.replace("a - 1", "a - 3"));
+        assert_eq!(printed, "6 9 -2\n");
+        assert!(counts[0] >= 1 && counts[2] >= 3, "plain.o; lib.o, always.o, apart.o: {counts:?}");
+        // What is not so: another local of the same name, another body, another local.
+        let (printed, counts) = link(&LIB.replace("a * 3", "a * 4"));
+        assert_eq!(printed, "7 10 0\n");
+        assert!(counts[0] >= 1 && counts[2] <= 3, "the local's own body: {counts:?}");
+        let (printed, counts) = link(&LIB.replace("hidden(a) + 2", "hidden(a) + 7"));
+        assert_eq!((printed.as_str(), counts[0]), ("11 9 0\n", 0), "the imported body");
+        let (printed, counts) = link(&LIB.replace("hidden", "concealed"));
+        assert_eq!((printed.as_str(), counts[0]), ("6 9 0\n", 0), "a local of another name");
+        let two = format!("static int other(int a) {{ return a + 70; }}\n{LIB}");
+        let (printed, counts) = link(&two.replace("hidden(a) + 2", "other(a) + 2"));
+        assert_eq!((printed.as_str(), counts[0]), ("73 9 0\n", 0), "another local");
+    }
+}

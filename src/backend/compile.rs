@@ -97,7 +97,7 @@ pub fn compile(
 }
 
 fn import(job: &Job, lease: &mut Lease) -> Result<()> {
-    for Part { place, bitcode, before, after } in &job.parts {
+    for Part { place, suffix: _, bitcode, before, after } in &job.parts {
         if !before.is_empty() {
             lease.edit(before)?;
         }

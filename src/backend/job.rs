@@ -42,6 +42,8 @@ pub struct Job {
 pub struct Part {
     /// The module that it is a slice of, as people call it.
     pub place: String,
+    /// What the names of promoted locals in it end in: their module's hash. Empty where they have none.
+    pub suffix: Vec<u8>,
     /// The slice.
     pub bitcode: Vec<u8>,
     /// What is changed before it is linked.
@@ -357,6 +359,7 @@ impl Link<'_, '_> {
             }
             job.parts.push(Part {
                 place: source.place.clone(),
+                suffix: self.promoted_suffix(from),
                 bitcode: slice.bitcode,
                 before,
                 after,

@@ -101,7 +101,8 @@ impl Job {
         key.key("common", common);
         key.bytes("destination", destination).debug("prepare", prepare);
         key.number("parts", parts.len() as u64);
-        for Part { place: _, bitcode, before, after } in parts {
+        // The suffix is in the bitcode, where it is in use.
+        for Part { place: _, suffix: _, bitcode, before, after } in parts {
             key.bytes("part", bitcode).debug("before", before).debug("after", after);
         }
         key.debug("finish", finish).bytes("types", types.as_deref().unwrap_or_default());

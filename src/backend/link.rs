@@ -11,6 +11,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use super::recent::Recent;
+use super::renamed;
 use crate::bitcode::{BitcodeModule, Extent, GlobalKind, GlobalValue, Module, module_flag};
 use crate::config::RelocModel;
 use crate::error::{Error, Result};
@@ -296,6 +297,14 @@ impl<'l, 'a> Link<'l, 'a> {
             .then(|| promoted_name_by_source(&g.name, &values.module.source_file_name))
             .flatten()
             .unwrap_or_else(|| promoted_name(&g.name, self.index, values.id))
+    }
+
+    /// What the names of the module's promoted locals end in; empty where its hash is not in them.
+    pub fn promoted_suffix(&self, values: &Values<'_>) -> Vec<u8> {
+        match self.plan.options.use_source_filename_for_promoted_locals {
+            true => Vec::new(),
+            false => renamed::suffix(&promoted_name(b"", self.index, values.id)),
+        }
     }
 
     /// `ModuleSummaryIndex::isGlobalValueLive`.

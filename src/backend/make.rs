@@ -115,16 +115,28 @@ impl Link<'_, '_> {
             return job.run(settings, engine, watch);
         }
         let mut found = None;
+        let mut renamed = None;
         let made = job.run(settings, engine, &mut |stage, lease| {
             if !watch(stage, lease)? {
                 return Ok(false);
             }
             if stage == Stage::Import {
-                let key = linked_key(&cached.common, &lease.write_bitcode()?, job.types.as_deref());
+                let linked = lease.write_bitcode()?;
+                let key = linked_key(&cached.common, &linked, job.types.as_deref());
                 found = search.ask(Level::Linked, key);
+                if found.is_none() {
+                    renamed = job.renamed_key(&cached.common, &linked);
+                    found = renamed.and_then(|key| search.ask(Level::Renamed, key));
+                }
             }
             Ok(found.is_none())
         })?;
+        let object = found.as_ref().map(|hit| &*hit.object).or(made.object.as_deref());
+        if let (Some(key), Some(object)) = (renamed, object)
+            && !job.names_promoted(object)
+        {
+            search.also(key, found.as_ref());
+        }
         match found {
             Some(hit) => Ok(Made { diagnostics: made.diagnostics, ..hit.into() }),
             None => keep(&search, made),

@@ -10,6 +10,7 @@
 //!             what is left to do in LLVM
 //! compile     job -> load, link the slices, optimize, generate code      engine
 //! make        the same, or the object from the cache                     cache
+//! renamed     the key of a linked module but for hashes in names         cache
 //! types       what LLVM must be told of the types that a module tests
 //! rounds      code generated twice, for outlining across modules         cgdata
 //! ```
@@ -23,6 +24,7 @@ mod key;
 mod link;
 mod make;
 mod recent;
+mod renamed;
 mod rounds;
 mod sizes;
 mod types;

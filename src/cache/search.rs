@@ -18,10 +18,12 @@ pub enum Level {
     Job,
     /// Of the module as the optimizer gets it.
     Linked,
+    /// Of the same, but for names that not every object has in it.
+    Renamed,
 }
 
 /// How many levels there are.
-pub(super) const LEVELS: usize = 3;
+pub(super) const LEVELS: usize = 4;
 
 /// The search for one object.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ impl<'c> Search<'c> {
         match level {
             Level::Job => self.name = Some(key),
             Level::Link | Level::Linked => self.aliases.push(key),
+            // Whether it stands for the object shows when that is there.
+            Level::Renamed => {}
         }
         let mut hit = hit?;
         if let Some(name) = &self.name
@@ -54,6 +58,15 @@ impl<'c> Search<'c> {
         }
         self.refer(&hit.record);
         Some(hit)
+    }
+
+    /// Makes another key stand for the object, that was found, or else that will be stored: one of
+    /// [`Level::Renamed`], where the object has none of the names in it.
+    pub fn also(&mut self, key: Key, found: Option<&Hit>) {
+        if let Some(hit) = found {
+            self.cache.refer(&key, &hit.record);
+        }
+        self.aliases.push(key);
     }
 
     /// Puts the object in that was searched for; as [`Cache::store`]. Without a key of

@@ -126,11 +126,34 @@ fn a_dearer_key_finds_what_a_cheap_one_no_longer_does() {
         assert_eq!(&*cache.lookup(&key(name)).unwrap().object, b"object", "{name}");
     }
     let statistics = cache.statistics();
-    assert_eq!((statistics.hits, statistics.misses), ([1, 1, 1], [3, 2, 1]));
+    assert_eq!((statistics.hits, statistics.misses), ([1, 1, 1, 0], [3, 2, 1, 0]));
     assert_eq!((statistics.stored, statistics.not_stored), (1, 0));
     let mut files = folder.files();
     files.retain(|name| !name.contains("index/"));
     assert_eq!(files, [format!("deep/cache/llvmcache-{}", key("job 2"))]);
+}
+
+#[test]
+fn a_key_that_may_not_fit_finds_only_what_it_was_given() {
+    let folder = Folder::new("renamed");
+    let cache = folder.cache();
+    let mut search = cache.search();
+    assert!(search.ask(Level::Job, key("job 1")).is_none());
+    assert!(search.ask(Level::Renamed, key("renamed 1")).is_none());
+    search.store(b"has names").unwrap();
+    assert!(cache.search().ask(Level::Renamed, key("renamed 1")).is_none(), "asked by alone");
+    let mut search = cache.search();
+    assert!(search.ask(Level::Job, key("job 2")).is_none());
+    search.also(key("renamed 2"), None);
+    search.store(b"has none").unwrap();
+    // Found by another job, it is that one's as well.
+    let mut search = cache.search();
+    assert!(search.ask(Level::Job, key("job 3")).is_none());
+    assert_eq!(&*search.ask(Level::Renamed, key("renamed 2")).unwrap().object, b"has none");
+    let hit = cache.search().ask(Level::Job, key("job 3")).unwrap();
+    // And what was found otherwise may be given a key.
+    cache.search().also(key("renamed 3"), Some(&hit));
+    assert_eq!(&*cache.search().ask(Level::Renamed, key("renamed 3")).unwrap().object, b"has none");
 }
 
 #[test]

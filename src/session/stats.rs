@@ -266,9 +266,12 @@ impl Stats {
             field("imports", thin.imports.to_string());
         }
         if let Some(cache) = &self.cache {
-            for (name, level) in
-                [("link", Level::Link), ("job", Level::Job), ("linked", Level::Linked)]
-            {
+            for (name, level) in [
+                ("link", Level::Link),
+                ("job", Level::Job),
+                ("linked", Level::Linked),
+                ("renamed", Level::Renamed),
+            ] {
                 field(&format!("cache_hits_{name}"), cache.hits(level).to_string());
                 field(&format!("cache_misses_{name}"), cache.misses(level).to_string());
             }

@@ -40,7 +40,7 @@ pub fn rewrite(module: &Module<'_>, edits: &Edits) -> Result<Vec<u8>> {
         edits,
         out: Output::new(
             module,
-            module.location.strtab.to_vec(),
+            if edits.fresh_names { Vec::new() } else { module.location.strtab.to_vec() },
             capacity as usize + module.location.strtab.len() + 256,
         ),
         originals: originals(module)?,
@@ -237,7 +237,7 @@ impl Pass<'_, '_> {
         let unchanged = GlobalEdit::default();
         let edit = match self.edits.globals.get(&id) {
             Some(edit) => edit,
-            None if list.is_some() => &unchanged,
+            None if list.is_some() || self.edits.fresh_names => &unchanged,
             None => {
                 self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
                 return Ok(());
@@ -254,6 +254,16 @@ impl Pass<'_, '_> {
         if let Some(name) = &edit.name {
             new.set_name(self.out.name(name));
         }
+        if let (true, Some(g)) = (self.edits.fresh_names, self.module.globals.get(id)) {
+            if edit.name.is_none() {
+                new.set_name(self.out.name(&g.name));
+            }
+            let partition = match g.partition.is_empty() {
+                true => [0; 2],
+                false => self.out.name(g.partition),
+            };
+            new.set_partition(partition);
+        }
         if let Some(list) = list {
             new.set(variable::ATTRIBUTES, u64::from(list));
         }
@@ -264,7 +274,9 @@ impl Pass<'_, '_> {
     /// `[strtab offset, strtab size, selection kind]`
     fn comdat(&mut self, index: usize, record: &Record<'_>, width: u32) {
         let kind = self.edits.comdats.get(&index).map(|&kind| (2, selection_code(kind)));
-        let name = self.edits.comdat_names.get(&index);
+        let module = self.module;
+        let own = module.comdats.get(index).filter(|_| self.edits.fresh_names).map(|c| &*c.name);
+        let name = self.edits.comdat_names.get(&index).map(Vec::as_slice).or(own);
         if kind.is_none() && name.is_none() {
             self.out.writer.copy_bits(self.module.location.data, record.start, record.end);
             return;

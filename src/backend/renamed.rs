@@ -1,0 +1,148 @@
+//! The key of a linked module, whatever hashes the modules have that it imports from.
+//!
+//! In: a [`Job`] and its module with everything linked in. Out: a [`Key`] in which the names of promoted
+//! locals of other modules (`f.llvm.123`) say only which of the imported modules they are from, and
+//! whether an object has any such name in it.
+//!
+//! LLVM names a promoted local after the hash of its module, which any edit of that changes, and with
+//! it every module that imports a mention of one. Two modules with the same key are one but for these
+//! names, which change one to one. So the object of either, with the names changed likewise, is
+//! an object of the other; and an object that has none of them in it is that of both. Where the names
+//! might not change one to one, there is no key.
+
+use memchr::memmem;
+
+use super::Job;
+use crate::bitcode::{BitcodeFile, Extent, Module};
+use crate::cache::{Key, KeyBuilder};
+use crate::error::Result;
+use crate::surgery::{self, Edits};
+
+/// What LLVM puts between the name of a local and the hash.
+const BEFORE_HASH: &[u8] = b".llvm.";
+/// What comes for the hash, with the number of the part behind it; no name has it otherwise.
+const MARK: &str = ".llvm.@";
+
+impl Job {
+    /// The key of `linked`, this job's module as the optimizer gets it. `common` is
+    /// [`common_key`](super::common_key). None where no name of another module's promoted local is in it,
+    /// or where they cannot be told from others.
+    pub fn renamed_key(&self, common: &Key, linked: &[u8]) -> Option<Key> {
+        let types = self.types.as_deref().unwrap_or_default();
+        let mentioned = memmem::find(linked, MARK.as_bytes()).is_none()
+            && self.suffixes().any(|(_, suffix)| memmem::find(linked, suffix).is_some());
+        if !mentioned || !self.hashes_are_told_apart(types) {
+            return None;
+        }
+        let renamed = self.renamed(linked).ok()?;
+        let mut key = KeyBuilder::new("renamed 1");
+        key.key("common", common).bytes("bitcode", &renamed).bytes("types", types);
+        Some(key.finish())
+    }
+
+    /// Whether an object has the name of another module's promoted local in it.
+    pub fn names_promoted(&self, object: &[u8]) -> bool {
+        self.suffixes().any(|(_, suffix)| memmem::find(object, suffix).is_some())
+    }
+
+    /// What promoted names of each part end in.
+    fn suffixes(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let all = self.parts.iter().map(|part| part.suffix.as_slice()).enumerate();
+        all.filter(|(_, suffix)| !suffix.is_empty())
+    }
+
+    /// Whether every hash stands for one part alone, and some part has names with it.
+    fn hashes_are_told_apart(&self, types: &[u8]) -> bool {
+        let mut some = false;
+        let parts = self.parts.iter().enumerate();
+        let slices = parts.map(|(number, part)| (Some(number), part.bitcode.as_slice()));
+        for (own, bytes) in slices.chain([(None, self.destination.as_slice()), (None, types)]) {
+            for at in memmem::find_iter(bytes, BEFORE_HASH) {
+                let rest = bytes.get(at..).unwrap_or_default();
+                if rest.starts_with(MARK.as_bytes()) {
+                    return false;
+                }
+                // Names stand one behind the other: what follows a hash may be another digit.
+                for (number, _) in self.suffixes().filter(|(_, suffix)| rest.starts_with(suffix)) {
+                    if Some(number) != own {
+                        return false;
+                    }
+                    some = true;
+                }
+            }
+        }
+        some
+    }
+
+    /// A module, with the names changed.
+    fn renamed(&self, bitcode: &[u8]) -> Result<Vec<u8>> {
+        let mut renamed = Vec::new();
+        for location in &BitcodeFile::read(bitcode)?.modules {
+            let module = Module::read(location, Extent::All)?;
+            let mut edits = Edits { fresh_names: true, ..Edits::default() };
+            for (id, global) in module.globals.iter().enumerate() {
+                let plain = |(number, suffix)| Some((number, global.name.strip_suffix(suffix)?));
+                if let Some((number, name)) = self.suffixes().find_map(plain) {
+                    let mark = format!("{MARK}{number}");
+                    edits.global(id).name = Some([name, mark.as_bytes()].concat());
+                }
+            }
+            renamed.extend(surgery::rewrite(&module, &edits)?);
+        }
+        Ok(renamed)
+    }
+}
+
+/// What the names of a module's promoted locals end in, given the whole of one.
+pub(super) fn suffix(promoted: &[u8]) -> Vec<u8> {
+    let at = memmem::rfind(promoted, BEFORE_HASH);
+    at.and_then(|at| promoted.get(at..)).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Part;
+
+    fn part(suffix: &str, bitcode: &str) -> Part {
+        Part { suffix: suffix.into(), bitcode: bitcode.into(), ..Part::default() }
+    }
+
+    fn job(destination: &str, parts: Vec<Part>) -> Job {
+        Job { destination: destination.into(), parts, ..Job::default() }
+    }
+
+    #[test]
+    fn a_hash_must_stand_for_one_module() {
+        let told = |job: Job| job.hashes_are_told_apart(b"types .llvm.9");
+        let a = || part(".llvm.1", "f.llvm.1");
+        assert!(told(job("own", vec![a()])));
+        assert!(told(job("own .llvm.7", vec![a(), part(".llvm.2", "none")])));
+        // Nothing to change.
+        assert!(!told(job("own", vec![part(".llvm.1", "f")])));
+        assert!(!told(job("own", vec![])));
+        // Two modules with one hash, whole or the beginning of another.
+        assert!(!told(job("own", vec![a(), part(".llvm.1", "g.llvm.1")])));
+        assert!(!told(job("own", vec![a(), part(".llvm.12", "g.llvm.12")])));
+        // In the module itself, among types, or what it is changed to.
+        assert!(!told(job("h.llvm.1", vec![a()])));
+        assert!(!told(job("own", vec![part(".llvm.9", "f.llvm.9")])));
+        assert!(!told(job("h.llvm.@0", vec![a()])));
+        assert!(!told(job("own", vec![a(), part(".llvm.2", ".llvm.@1")])));
+    }
+
+    #[test]
+    fn an_object_with_such_a_name_is_known() {
+        let job = job("", vec![part("", ""), part(".llvm.12", "")]);
+        assert!(job.names_promoted(b"\0f.llvm.12\0"));
+        // In doubt yes.
+        assert!(job.names_promoted(b"\0f.llvm.123\0"));
+        assert!(!job.names_promoted(b"\0f.llvm.1\0"));
+    }
+
+    #[test]
+    fn a_suffix_is_what_names_end_in() {
+        assert_eq!(suffix(b"f.llvm.1.llvm.23"), b".llvm.23");
+        assert_eq!(suffix(b"f"), b"");
+    }
+}
