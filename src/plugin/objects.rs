@@ -16,6 +16,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -129,8 +130,11 @@ struct Folder {
 
 impl Folder {
     fn new() -> Result<Self> {
+        /// No name is used twice: what removes a folder may come to it a second time.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let parent = std::env::temp_dir();
-        for n in 0..1000 {
+        for _ in 0..1000 {
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("lto-{}-{n}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
