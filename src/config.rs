@@ -158,6 +158,8 @@ pub struct Config {
     pub cache_directory: Option<PathBuf>,
     /// When they go, in LLVM's words (`cache-policy=`); unset, never.
     pub cache_policy: Option<String>,
+    /// The profile for the link's own passes (`CSIRProfile`).
+    pub cs_profile: Option<PathBuf>,
     /// Where to write optimization remarks; unset, nowhere.
     pub remarks: Option<Remarks>,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
@@ -200,6 +202,7 @@ impl Default for Config {
             max_memory: None,
             cache_directory: None,
             cache_policy: None,
+            cs_profile: None,
             remarks: None,
             stats_file: None,
         }

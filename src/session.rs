@@ -26,6 +26,7 @@ mod compile;
 pub mod index_only;
 mod kept;
 mod plan;
+mod profile;
 mod stats;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ use self::compile::Compiled;
 use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
+use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
 use crate::cache::Key;
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::container::FileBytes;
@@ -141,6 +143,14 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
         ..ThinLinkOptions::default()
     };
     let mut config = steer(config, &mut options)?;
+    if let Some(path) = &config.cs_profile {
+        let is_thin = |module: &BitcodeModule<'_>| {
+            let module = Module::read(module, Extent::All);
+            module.is_ok_and(|module| module.block(block_id::GLOBALVAL_SUMMARY).is_some())
+        };
+        let thin = !config.unified_regular && files.iter().flat_map(|f| f.modules()).any(is_thin);
+        config.llvm_options.extend(profile::options(path, thin)?);
+    }
     let rounds = Rounds::take(&mut config.llvm_options)?;
     if rounds.is_some() && config.remarks.is_some() {
         return Err(Error::unsupported(

@@ -126,6 +126,42 @@ fn processor_triple_jobs_and_llvms_own_options_arrive() {
     assert_eq!(s.program("prog", ""), "42");
 }
 
+/// clang names the profile of `-fprofile-use` to the plugin. One without context-sensitive counts
+/// changes nothing in full LTO, and in ThinLTO what LLVM's plugin makes of it.
+#[test]
+fn the_profile_of_the_compiler_is_not_in_the_way() {
+    let s = Scratch::new("options-profile");
+    s.write("a.c", "inline int f(int x) { return x * x + 7; } extern int g(int); int h(int x) { return f(x) + g(x); }");
+    s.write("b.c", "extern int h(int); static int k(int x) { return h(x); } int main(int c, char **v) { return k(c) + k(2); }");
+    s.write("p.proftext", ":ir\nmain\n1\n2\n1\n1\n");
+    s.write("cs.proftext", ":csir\nmain\n1152921504606846977\n2\n1\n1\n");
+    for text in ["p", "cs"] {
+        s.run("llvm-profdata-22", &format!("merge {text}.proftext -o {text}.profdata"));
+    }
+    for mode in ["full", "thin"] {
+        s.clang(22, &format!("-O2 -fPIC -flto={mode} -c a.c b.c"));
+        let link = |plugin: &str, profile: &str, out: &str| {
+            format!(
+                "-shared -plugin {plugin} -plugin-opt cs-profile-path={profile} \
+                 -plugin-opt obj-path={out} a.o b.o -o prog"
+            )
+        };
+        s.run("ld.gold", &link("$P", "p.profdata", "ours"));
+        s.run("ld.gold", &link("/usr/lib/llvm-22/lib/LLVMgold.so", "p.profdata", "theirs"));
+        let number = if mode == "full" { "" } else { "2" };
+        let object = |name: &str| s.read(&format!("{name}{number}"));
+        assert!(object("ours") == object("theirs"), "{mode}");
+        for (profile, cause) in [
+            ("cs.profdata", "cs.profdata: a context-sensitive profile"),
+            ("a.c", "a.c: not a profile"),
+            ("none", "none: "),
+        ] {
+            let said = s.fail("ld.gold", &link("$P", profile, "ours"));
+            assert!(said.contains(cause), "{mode} {profile}: {said}");
+        }
+    }
+}
+
 /// What LLVM's plugin writes with the same libLLVM, of merged modules and of others.
 #[test]
 fn remarks_go_to_files_as_llvms_plugin_has_them() {

@@ -57,7 +57,6 @@ const UNSERVED: &[(&str, Unserved)] = &[
     ("lto-partitions=", Unserved::Warning),
     ("sample-profile=", Unserved::Error),
     ("cs-profile-generate", Unserved::Error),
-    ("cs-profile-path=", Unserved::Error),
     ("merge-functions", Unserved::Warning),
     ("dwo_dir=", Unserved::Error),
 ];
@@ -113,6 +112,7 @@ impl Options {
                     Policy::parse(&value)?;
                     self.config.cache_policy = Some(value);
                 }
+                "cs-profile-path" => self.config.cs_profile = Some(PathBuf::from(value)),
                 "opt-remarks-filename" => self.remarks_file = Some(PathBuf::from(value)),
                 "opt-remarks-passes" => self.remarks.passes = value,
                 "opt-remarks-format" => self.remarks.format = value,

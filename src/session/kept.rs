@@ -96,7 +96,8 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
         save_stages: _,
         save_temps_beside_inputs: _,
         stats_file: _,
-        remarks: _, // nothing is kept then
+        remarks: _,    // nothing is kept then
+        cs_profile: _, // an option of libLLVM stands for it
         cache_directory: _,
         cache_policy: _,
     } = config;
