@@ -384,6 +384,10 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"debug-pass-manager" => job.config.debug_pass_manager = boolean(&name, value)?,
             // How LLVM keeps its memory.
             b"lto-keep-symbol-copies" => {}
+            // How LLVM up to 20 keeps debug information meanwhile.
+            b"try-experimental-debuginfo-iterators" => {
+                boolean(&name, value)?;
+            }
             _ => flag(&mut job, &name, value, &mut parser)?,
         }
     }

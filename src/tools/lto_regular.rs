@@ -13,7 +13,7 @@ use crate::container::FileBytes;
 use crate::distributed::write_temporary;
 use crate::engine::FileType;
 use crate::engine::options::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::regular::{Input, InputBytes, RegularLto};
 use crate::symbols::{LtoModule, attribute, lto_bitcode};
 use crate::thinlink::ThinLinkOptions;
@@ -102,7 +102,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
     }
     lto.settings.must_preserve.clone_from(&job.exported);
     for (number, file) in job.files.iter().enumerate() {
-        let input = open(file, options, &mut lto)?;
+        let input = open(file, options, &mut lto).map_err(|error| told(job, error))?;
         match number == 0 && options.set_merged_module {
             true => lto.set(input),
             false => lto.add(input),
@@ -112,7 +112,18 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
     for said in lto.take_diagnostics() {
         eprintln!("{PROGRAM}: {}: {}", severity(said.severity), said.text);
     }
-    result
+    result.map_err(|error| told(job, error))
+}
+
+/// An error of one of the files, in the words of LLVM's program: it loads a file, then adds it to
+/// the others.
+fn told(job: &Job<'_>, error: Error) -> Error {
+    let Some(file) = error.file().map(str::to_owned) else { return error };
+    if !job.files.iter().any(|given| **given == *file.as_bytes()) {
+        return error;
+    }
+    let step = if error.kind() == ErrorKind::Engine { "adding" } else { "loading" };
+    error.without_place().context(format_args!("error {step} file '{file}'"))
 }
 
 /// The option that keeps everything as it is; it is LLVM's LTO's own, like those of thin links.
