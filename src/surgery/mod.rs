@@ -61,9 +61,6 @@ pub enum Fate {
     /// Body, initializer or aliasee go; an alias or ifunc becomes a function or variable.
     /// Comdat, section, prologue, prefix and personality go with them.
     Declare,
-    /// An alias becomes a definition of its own, with a copy of its aliasee's body or with the
-    /// same initializer: for an alias that prevails over an aliasee that does not.
-    Define,
 }
 
 /// What changes in the record of one global value. `None` and false leave it as it is.
@@ -84,8 +81,6 @@ pub struct GlobalEdit {
     pub unnamed_addr: Option<UnnamedAddr>,
     /// Takes it out of its comdat. Comes with available_externally, which may not have one.
     pub clear_comdat: bool,
-    /// For an alias that is kept: what it stands for, by value id.
-    pub aliasee: Option<usize>,
     /// A new name.
     pub name: Option<Vec<u8>>,
 }

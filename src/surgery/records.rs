@@ -19,7 +19,7 @@ const NAME: usize = 2;
 /// A record in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GlobalRecord {
-    /// Which kind it is; [`Fate::Declare`] and [`Fate::Define`] change it for an alias.
+    /// Which kind it is; [`Fate::Declare`] changes it for an alias.
     pub kind: GlobalKind,
     /// All fields, the name's two first.
     pub fields: Vec<u64>,
@@ -64,8 +64,6 @@ pub(super) fn kind_of(code: u32) -> Option<GlobalKind> {
 pub(super) struct Aliasee<'r> {
     /// The record of the function or variable at the end of it.
     pub record: Option<&'r GlobalRecord>,
-    /// No cast or arithmetic stands in between.
-    pub directly: bool,
     /// The alias's own type is a function's.
     pub is_function: bool,
 }
@@ -182,11 +180,10 @@ impl GlobalRecord {
     }
 
     /// Does what `edit` says.
-    pub fn apply(&mut self, edit: &GlobalEdit, aliasee: Aliasee<'_>) -> Result<()> {
+    pub fn apply(&mut self, edit: &GlobalEdit, aliasee: Aliasee<'_>) {
         match edit.fate {
             Fate::Keep => {}
             Fate::Declare => self.declare(aliasee),
-            Fate::Define => self.define(aliasee)?,
         }
         let layout = self.layout();
         let mut linkage = edit.linkage;
@@ -216,13 +213,9 @@ impl GlobalRecord {
         if let Some(unnamed_addr) = edit.unnamed_addr {
             self.set_optional(layout.unnamed_addr, unnamed_addr_code(unnamed_addr));
         }
-        if let Some(aliasee) = edit.aliasee.filter(|_| self.kind == GlobalKind::Alias) {
-            self.set(alias::ALIASEE, aliasee as u64);
-        }
         if edit.clear_comdat || linkage == Some(Linkage::AvailableExternally) {
             self.set_optional(layout.comdat, 0);
         }
-        Ok(())
     }
 
     fn set_optional(&mut self, position: Option<usize>, value: u64) {
@@ -282,16 +275,11 @@ impl GlobalRecord {
     }
 
     /// An alias becomes a copy of what it stands for, under its own name and linkage.
-    fn define(&mut self, aliasee: Aliasee<'_>) -> Result<()> {
-        let (GlobalKind::Alias, Some(of), true) = (self.kind, aliasee.record, aliasee.directly)
-        else {
-            return Err(Error::unsupported("a definition in place of an alias to an expression"));
-        };
+    pub fn become_copy(&mut self, of: &GlobalRecord) {
         let mut new = self.start(of.kind);
         new.fields.truncate(NAME);
         new.fields.extend(of.fields.iter().skip(NAME));
         self.take_over(new);
-        Ok(())
     }
 
     /// A record of `kind` with this one's name and all that is always there.
@@ -357,10 +345,10 @@ mod tests {
     fn a_short_variable_grows_for_what_is_behind_its_end() {
         // name, type, constant, initializer, internal, alignment, section
         let mut record = variable(&[0, 4, 7, 3, 9, 3, 1, 0]);
-        record.apply(&GlobalEdit::default(), Aliasee::default()).unwrap();
+        record.apply(&GlobalEdit::default(), Aliasee::default());
         assert_eq!(record.fields.len(), 8);
         let edit = GlobalEdit { dso_local: Some(true), ..GlobalEdit::default() };
-        record.apply(&edit, Aliasee::default()).unwrap();
+        record.apply(&edit, Aliasee::default());
         assert_eq!(record.fields.len(), NAME + variable::DSO_LOCAL + 1);
         assert_eq!(record.get(variable::DSO_LOCAL), 1);
         assert_eq!(record.get(variable::COMDAT), 0);
@@ -370,11 +358,11 @@ mod tests {
     fn a_declaration_is_external_unless_it_is_weak() {
         let mut record = variable(&[0, 4, 7, 3, 9, 16, 1, 0]);
         let edit = GlobalEdit { fate: Fate::Declare, ..GlobalEdit::default() };
-        record.apply(&edit, Aliasee::default()).unwrap();
+        record.apply(&edit, Aliasee::default());
         assert_eq!(record.get(variable::LINKAGE), Linkage::External.to_record());
         assert_eq!(record.get(variable::INIT_ID), 0);
         let mut record = variable(&[0, 4, 7, 3, 0, 7, 1, 0]);
-        record.apply(&edit, Aliasee::default()).unwrap();
+        record.apply(&edit, Aliasee::default());
         assert_eq!(record.get(variable::LINKAGE), Linkage::ExternalWeak.to_record());
     }
 
@@ -385,7 +373,7 @@ mod tests {
         fields[NAME + function::DLL_STORAGE] = 2;
         let mut record = GlobalRecord { kind: GlobalKind::Function, fields };
         let edit = GlobalEdit { linkage: Some(Linkage::Internal), ..GlobalEdit::default() };
-        record.apply(&edit, Aliasee::default()).unwrap();
+        record.apply(&edit, Aliasee::default());
         assert_eq!(record.get(function::VISIBILITY), 0);
         assert_eq!(record.get(function::DLL_STORAGE), 0);
         assert_eq!(record.get(function::DSO_LOCAL), 1);
@@ -403,9 +391,7 @@ mod tests {
             fields: vec![3, 2, 9, 0, 1, 17, 1, 0, 0, 1, 1],
         };
         let edit = GlobalEdit { fate: Fate::Declare, ..GlobalEdit::default() };
-        record
-            .apply(&edit, Aliasee { record: Some(&of), directly: true, is_function: true })
-            .unwrap();
+        record.apply(&edit, Aliasee { record: Some(&of), is_function: true });
         assert_eq!(record.code(), module_code::FUNCTION);
         assert_eq!(record.fields[..NAME], [3, 2]);
         assert_eq!(record.get(function::TYPE), 9);

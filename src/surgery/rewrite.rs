@@ -87,11 +87,7 @@ impl Pass<'_, '_> {
             ))
             .at_bit(block.start));
         }
-        // Which bodies are written: those kept, then a copy for each alias that becomes a
-        // function, in the order of the records, by which the reader matches them.
-        let kept = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Keep);
-        let copies = self.copies(&with_bodies)?;
-        let any_body = kept || !copies.is_empty();
+        let any_body = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Keep);
         let any_dropped = with_bodies.iter().any(|&id| self.edits.fate(id) == Fate::Declare);
 
         let open = self.out.writer.begin_block(TOP, block.id, width);
@@ -133,11 +129,6 @@ impl Pass<'_, '_> {
                             self.body(id, &inner, any_dropped)?;
                         }
                         if next_body == with_bodies.len() {
-                            for &(alias, source) in &copies {
-                                if let Some(body) = module.bodies.get(source) {
-                                    self.body(alias, body, any_dropped)?;
-                                }
-                            }
                             self.out.symbol_table(width)?;
                         }
                     }
@@ -176,41 +167,19 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// For each alias that becomes a function: its value id and which body it copies.
-    fn copies(&self, with_bodies: &[usize]) -> Result<Vec<(usize, usize)>> {
-        let mut copies = Vec::new();
-        for (&id, edit) in &self.edits.globals {
-            if edit.fate != Fate::Define {
-                continue;
-            }
-            let is_function = |(id, _): &(usize, bool)| {
-                self.originals.get(*id).is_some_and(|r| r.kind == GlobalKind::Function)
-            };
-            if let Some((base, _)) = self.base(id).filter(is_function) {
-                let body = with_bodies.binary_search(&base).map_err(|_| {
-                    Error::malformed("an alias to a function without a body").at_bit(self.bit(id))
-                })?;
-                copies.push((id, body));
-            }
-        }
-        Ok(copies)
-    }
-
-    /// The function or variable that an alias comes down to, and whether it does so directly.
-    fn base(&self, alias: usize) -> Option<(usize, bool)> {
+    /// The function or variable that an alias comes down to.
+    fn base(&self, alias: usize) -> Option<&GlobalRecord> {
         let mut id = alias;
-        let mut directly = true;
         // Aliases may not go round in circles; hostile ones may.
         for _ in 0..=self.originals.len() {
-            match self.originals.get(id)?.kind {
-                GlobalKind::Function | GlobalKind::Variable => return Some((id, directly)),
+            let record = self.originals.get(id)?;
+            match record.kind {
+                GlobalKind::Function | GlobalKind::Variable => return Some(record),
                 GlobalKind::Alias | GlobalKind::IFunc => {
                     let operand = self.module.globals.get(id)?.operand;
-                    let base = self.constants.base_global(u64::from(operand)).or_else(|| {
+                    id = self.constants.base_global(u64::from(operand)).or_else(|| {
                         Some(operand as usize).filter(|&id| id < self.originals.len())
                     })?;
-                    directly &= base == operand as usize;
-                    id = base;
                 }
             }
         }
@@ -218,18 +187,10 @@ impl Pass<'_, '_> {
     }
 
     fn aliasee(&self, alias: usize) -> Aliasee<'_> {
-        let base = self.base(alias);
         let global = self.module.globals.get(alias);
         let own = global.zip(self.types.as_ref()).and_then(|(g, t)| t.get(g.type_id).ok());
-        Aliasee {
-            record: base.and_then(|(id, _)| self.originals.get(id)),
-            directly: base.is_some_and(|(_, directly)| directly),
-            is_function: matches!(own, Some(Type::Function { .. })),
-        }
-    }
-
-    fn bit(&self, id: usize) -> u64 {
-        self.module.globals.get(id).map_or(0, |g| g.record_bit)
+        let is_function = matches!(own, Some(Type::Function { .. }));
+        Aliasee { record: self.base(alias), is_function }
     }
 
     fn global(&mut self, id: usize, record: &Record<'_>, width: u32) -> Result<()> {
@@ -250,7 +211,7 @@ impl Pass<'_, '_> {
             GlobalKind::Alias | GlobalKind::IFunc => self.aliasee(id),
             _ => Aliasee::default(),
         };
-        new.apply(edit, aliasee).map_err(|e| e.at_bit(record.start))?;
+        new.apply(edit, aliasee);
         if let Some(name) = &edit.name {
             new.set_name(self.out.name(name));
         }

@@ -201,7 +201,7 @@ impl Cutter<'_, '_> {
                 new.set(variable::IS_CONST, new.get(variable::IS_CONST) | 1);
             }
         }
-        new.apply(&edit, Aliasee::default()).map_err(|e| e.at_bit(g.record_bit))?;
+        new.apply(&edit, Aliasee::default());
         new.set_name(out.name(name));
         // A copy of an aliasee must not keep that one's.
         new.set_partition(if g.partition.is_empty() { [0; 2] } else { out.name(g.partition) });
@@ -250,8 +250,7 @@ impl Cutter<'_, '_> {
         let of = base
             .and_then(|base| self.tables.originals.get(base))
             .ok_or_else(|| Error::malformed("an alias of nothing").at_bit(self.bit(id)))?;
-        let edit = GlobalEdit { fate: Fate::Define, ..GlobalEdit::default() };
-        new.apply(&edit, Aliasee { record: Some(of), directly: true, is_function: true })?;
+        new.become_copy(of);
         for position in [function::UNNAMED_ADDR, function::DLL_STORAGE, function::DSO_LOCAL] {
             new.set(position, of.get(position));
         }
@@ -273,7 +272,7 @@ impl Cutter<'_, '_> {
             unnamed_addr: Some(UnnamedAddr::None),
             ..GlobalEdit::default()
         };
-        new.apply(&edit, Aliasee { record, directly: true, is_function })?;
+        new.apply(&edit, Aliasee { record, is_function });
         if new.kind == GlobalKind::Function {
             new.set(function::PARAM_ATTR, 0);
         }
