@@ -159,7 +159,8 @@ pub(super) fn link(
         write(path, trace.as_bytes())?;
     }
     deliver(plugin, &outcome)?;
-    // To unmap all the files takes a while, in which the linker can go on.
+    // To unmap all the files takes a while, in which the linker can go on. A linker that unloads its
+    // plugins does no harm: a live thread of the pool keeps this library in memory.
     drop((inputs, names, held));
     rayon::spawn(move || drop((outcome, claimed)));
     Ok(())
