@@ -39,7 +39,7 @@ use self::kept::Kept;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
-use crate::cache::Key;
+use crate::cache::{Entry, Key};
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::container::FileBytes;
 use crate::distributed;
@@ -106,6 +106,8 @@ pub struct Output {
     pub name: String,
     /// What came out.
     pub bytes: Bytes,
+    /// Its file in the cache, where it has one.
+    pub entry: Option<Entry>,
 }
 
 /// What a link gave.

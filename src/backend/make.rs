@@ -4,11 +4,9 @@
 //! module after another its object. The order of asking is that of [`Level`]: with every step more
 //! is known and more has been paid for.
 
-use std::path::PathBuf;
-
 use super::{Job, Link, Settings, Stage, common_key, compile, linked_key};
 use crate::bitcode::{BitcodeFile, Extent, Module};
-use crate::cache::{Cache, Hit, Key, KeyBuilder, Level, Search, reads_other_files};
+use crate::cache::{Cache, Entry, Hit, Key, KeyBuilder, Level, Search, reads_other_files};
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease, Severity};
 use crate::error::Result;
 use crate::summary::ModuleId;
@@ -66,7 +64,7 @@ pub struct Made {
     /// The object, or what was asked for instead; none where the job was ended before.
     pub object: Option<Bytes>,
     /// Its file in the cache, where it has one.
-    pub entry: Option<PathBuf>,
+    pub entry: Option<Entry>,
     /// What LLVM said.
     pub diagnostics: Vec<Diagnostic>,
     /// The contents of its file of optimization remarks, where one is wanted.

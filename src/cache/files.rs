@@ -1,12 +1,59 @@
 //! Files that are whole or not there.
 //!
 //! In: bytes, or a file that has them, and where they go. Out: a file under that name at once, or
-//! an error and nothing left behind.
+//! an error and nothing left behind; and an entry of the cache that can be opened again.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A file of the cache whose bytes were found to be an object's.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    path: PathBuf,
+    seen: Seen,
+}
+
+/// What tells that a file is the one that was looked at, and that nobody has written to it since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Seen {
+    fn of(file: &Metadata) -> Self {
+        Seen {
+            device: file.dev(),
+            inode: file.ino(),
+            bytes: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+        }
+    }
+}
+
+impl Entry {
+    /// The entry at `path`, which is open as `file`.
+    pub(super) fn of(path: PathBuf, file: &File) -> Option<Self> {
+        Some(Entry { path, seen: Seen::of(&file.metadata().ok()?) })
+    }
+
+    /// Where it was: for a hard link.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file; None where something else is there by now, or it was written to.
+    pub fn open(&self) -> Option<File> {
+        let file = super::open_to_read(&self.path).ok()?;
+        (Seen::of(&file.metadata().ok()?) == self.seen).then_some(file)
+    }
+}
 
 /// Tells the temporary files of this process apart.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -77,11 +124,11 @@ pub(super) fn link_and_rename(
 ///
 /// # Errors
 /// What the system says of the last try, which is to write the bytes.
-pub fn link_or_write(entry: Option<&Path>, bytes: &[u8], target: &Path) -> io::Result<()> {
+pub fn link_or_write(entry: Option<&Entry>, bytes: &[u8], target: &Path) -> io::Result<()> {
     let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty());
     let directory = parent.unwrap_or(Path::new("."));
     match entry {
-        Some(entry) => link_and_rename(directory, entry, target, bytes),
+        Some(entry) => link_and_rename(directory, &entry.path, target, bytes),
         None => write_and_rename(directory, target, bytes),
     }
 }

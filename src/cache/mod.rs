@@ -41,7 +41,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-pub use files::link_or_write;
+pub use files::{Entry, link_or_write};
 pub use key::{Key, KeyBuilder, content_key};
 pub use outside::reads_other_files;
 pub use policy::Policy;
@@ -70,8 +70,8 @@ pub struct Cache {
 pub struct Hit {
     /// The object, mapped.
     pub object: FileBytes,
-    /// Its file in the cache, for a hard link. Another process may remove it at any time.
-    pub entry: PathBuf,
+    /// Its file in the cache. Another process may remove it at any time.
+    pub entry: Entry,
     record: Record,
 }
 
@@ -134,11 +134,12 @@ impl Cache {
     pub fn lookup(&self, key: &Key) -> Option<Hit> {
         let (_, text) = read_file(&self.record_path(key))?;
         let record = Record::parse(key, &text)?;
-        let entry = self.entry_path(&record.entry);
-        let (file, object) = read_file(&entry)?;
+        let path = self.entry_path(&record.entry);
+        let (file, object) = read_file(&path)?;
         if !record.describes(&object) {
             return None;
         }
+        let entry = Entry::of(path, &file)?;
         // Not every file system and every owner lets us; then it is the mount's own habit.
         let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
         Some(Hit { object, entry, record })
@@ -170,9 +171,14 @@ impl Cache {
             return None;
         }
         let record = hit.record.with_entry(key);
-        files::link_and_rename(&self.directory, &hit.entry, &self.entry_path(key), &hit.object)
-            .and_then(|()| self.write_record(key, &record))
-            .ok()?;
+        files::link_and_rename(
+            &self.directory,
+            hit.entry.path(),
+            &self.entry_path(key),
+            &hit.object,
+        )
+        .and_then(|()| self.write_record(key, &record))
+        .ok()?;
         self.lookup(key)
     }
 
@@ -243,10 +249,14 @@ impl Cache {
     }
 }
 
+/// Does not wait for the writer of a pipe that somebody put there.
+fn open_to_read(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// A regular file with its bytes; None for whatever is none or cannot be read.
 fn read_file(path: &Path) -> Option<(File, FileBytes)> {
-    // A pipe that somebody put there must not make us wait for its writer.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let file = open_to_read(path).ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }

@@ -69,7 +69,7 @@ fn what_is_stored_is_found() {
     for object in [&b""[..], b"small", &[7; 100_000]] {
         let hit = cache.store(&key("a"), object).unwrap().unwrap();
         assert_eq!(&*hit.object, object);
-        assert_eq!(fs::read(&hit.entry).unwrap(), object, "bare, as LLVM's");
+        assert_eq!(fs::read(hit.entry.path()).unwrap(), object, "bare, as LLVM's");
         assert_eq!(&*cache.lookup(&key("a")).unwrap().object, object);
     }
     assert!(cache.lookup(&key("b")).is_none());
@@ -84,7 +84,8 @@ fn what_is_stored_is_found() {
 fn being_found_is_being_used() {
     let folder = Folder::new("used");
     let cache = folder.cache();
-    let entry = cache.store(&key("a"), b"x").unwrap().unwrap().entry;
+    let entry = cache.entry_path(&key("a"));
+    cache.store(&key("a"), b"x").unwrap().unwrap();
     touch(&entry, 100);
     let written = fs::metadata(&entry).unwrap().modified().unwrap();
     cache.lookup(&key("a")).unwrap();
@@ -102,7 +103,7 @@ fn a_dearer_key_finds_what_a_cheap_one_no_longer_does() {
     assert!(search.ask(Level::Job, key("job 1")).is_none());
     assert!(search.ask(Level::Linked, key("linked")).is_none());
     let stored = search.store(b"object").unwrap().unwrap();
-    assert_eq!(stored.entry, cache.entry_path(&key("job 1")));
+    assert_eq!(stored.entry.path(), cache.entry_path(&key("job 1")));
     // Another link, for which only the last key is the same.
     let mut search = cache.search();
     assert!(search.ask(Level::Link, key("link 2")).is_none());
@@ -110,9 +111,9 @@ fn a_dearer_key_finds_what_a_cheap_one_no_longer_does() {
     let hit = search.ask(Level::Linked, key("linked")).unwrap();
     assert_eq!(&*hit.object, b"object");
     // From now on every one of its keys finds it, and there is an entry of its name.
-    assert_eq!(hit.entry, cache.entry_path(&key("job 2")));
+    assert_eq!(hit.entry.path(), cache.entry_path(&key("job 2")));
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
-    assert_eq!(inode(&hit.entry), inode(&stored.entry), "a hard link");
+    assert_eq!(inode(hit.entry.path()), inode(stored.entry.path()), "a hard link");
     let mut search = cache.search();
     assert_eq!(&*search.ask(Level::Link, key("link 2")).unwrap().object, b"object");
     // A third, where nothing that concerns this object has changed, makes no new name.
@@ -120,7 +121,7 @@ fn a_dearer_key_finds_what_a_cheap_one_no_longer_does() {
     assert!(search.ask(Level::Link, key("link 3")).is_none());
     assert!(search.ask(Level::Job, key("job 2")).is_some());
     // The entry that came first may be pruned.
-    fs::remove_file(&stored.entry).unwrap();
+    fs::remove_file(stored.entry.path()).unwrap();
     assert!(cache.lookup(&key("job 1")).is_none() && cache.lookup(&key("link 1")).is_none());
     for name in ["link 2", "link 3", "job 2", "linked"] {
         assert_eq!(&*cache.lookup(&key(name)).unwrap().object, b"object", "{name}");
@@ -186,8 +187,8 @@ fn every_corrupted_byte_is_a_miss() {
     let folder = Folder::new("corrupted");
     let cache = folder.cache();
     let object = b"\x7fELF an object of some bytes";
-    let entry = cache.store(&key("a"), object).unwrap().unwrap().entry;
-    let other = cache.store(&key("b"), b"another object").unwrap().unwrap().entry;
+    let [entry, other] = [(key("a"), object.as_slice()), (key("b"), b"another object")]
+        .map(|(key, object)| cache.store(&key, object).unwrap().unwrap().entry.path().to_owned());
     for path in [entry.clone(), cache.record_path(&key("a"))] {
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -408,7 +409,7 @@ fn objects_go_to_a_directory_as_hard_links() {
     assert_eq!(fs::read(&target).unwrap(), b"another");
     assert_eq!(&*cache.lookup(&key("a")).unwrap().object, b"object");
     // An entry that another process pruned meanwhile.
-    fs::remove_file(&hit.entry).unwrap();
+    fs::remove_file(hit.entry.path()).unwrap();
     link_or_write(Some(&hit.entry), &hit.object, &target).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"object");
     assert!(link_or_write(None, b"x", &folder.0.join("no/such/folder")).is_err());

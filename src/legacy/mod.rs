@@ -342,11 +342,9 @@ impl ThinLto<'_, '_> {
                 Some(directory) => {
                     let name = format!("{number}.{}.thinlto.o", self.modules.arch_name());
                     let path = directory.join(name);
-                    cache::link_or_write(made.entry.as_deref(), &object, &path).map_err(
-                        |error| {
-                            Error::io(format!("Can't open output '{}'", path.display()), &error)
-                        },
-                    )?;
+                    cache::link_or_write(made.entry.as_ref(), &object, &path).map_err(|error| {
+                        Error::io(format!("Can't open output '{}'", path.display()), &error)
+                    })?;
                     outcome.files.push(path);
                 }
             }

@@ -180,26 +180,31 @@ fn symbols(
     offset: u64,
     len: usize,
 ) -> ClaimedFile {
+    // A link may have millions of symbols, and fresh memory is dear: everything is as large as it
+    // will be from the start.
+    let (mut count, mut len_of_names) = (0, 0);
+    for symbol in input.symbols() {
+        count += 1;
+        len_of_names += symbol.name.len() + 1;
+    }
     // All names one behind the other, each with a NUL at its end, and where each begins. One with a
     // NUL in it ends there for a linker, as with LLVM's plugin.
-    let mut names = Vec::with_capacity(len / 16);
+    let mut names = Vec::with_capacity(len_of_names);
     let mut keep = |name: &[u8]| {
         let at = names.len();
         names.extend_from_slice(name.split(|&c| c == 0).next().unwrap_or(name));
         names.push(0);
         at
     };
-    let comdats: Vec<Option<usize>> = input
-        .comdats()
-        // Without a key the linker does not take one for another.
-        .map(|(name, selection)| (selection != SelectionKind::NoDeduplicate).then(|| keep(name)))
-        .collect();
-    let mut symbols = Vec::new();
-    let mut traits = Vec::new();
-    let mut places = Vec::new();
+    let mut comdats: Vec<Comdat<'_>> = input.comdats().map(Comdat::from).collect();
+    let mut symbols = Vec::with_capacity(count);
+    let mut traits = Vec::with_capacity(count);
+    let mut places = Vec::with_capacity(count);
     for symbol in input.symbols() {
-        let comdat = symbol.comdat.and_then(|i| comdats.get(i as usize).copied().flatten());
-        places.push((keep(symbol.name), comdat));
+        let place = keep(symbol.name);
+        let comdat = symbol.comdat.and_then(|i| comdats.get_mut(i as usize));
+        let comdat = comdat.and_then(|comdat| comdat.key(symbol.name, place, &mut keep));
+        places.push((place, comdat));
         symbols.push(abi::Symbol {
             def: kind(&symbol),
             symbol_type: match symbol.ir_name {
@@ -243,6 +248,35 @@ fn symbols(
         bytes: None,
         ticket: None,
         _names: names,
+    }
+}
+
+/// A comdat whose name the linker is told when the first of its symbols is.
+struct Comdat<'a> {
+    name: &'a [u8],
+    /// Without a key the linker does not take one for another.
+    has_key: bool,
+    /// Where its name is kept.
+    place: Option<usize>,
+}
+
+impl<'a> From<(&'a [u8], SelectionKind)> for Comdat<'a> {
+    fn from((name, selection): (&'a [u8], SelectionKind)) -> Self {
+        Comdat { name, has_key: selection != SelectionKind::NoDeduplicate, place: None }
+    }
+}
+
+impl Comdat<'_> {
+    /// Where its key is kept. Most have the name of their one symbol, which is at `at`.
+    fn key(
+        &mut self,
+        symbol: &[u8],
+        at: usize,
+        keep: &mut impl FnMut(&[u8]) -> usize,
+    ) -> Option<usize> {
+        let name = self.name;
+        let place = || if name == symbol { at } else { keep(name) };
+        self.has_key.then(|| *self.place.get_or_insert_with(place))
     }
 }
 

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::abi::{Level, output, resolution};
 use super::ahead::Ahead;
 use super::claim::{ClaimedFile, MemberNames, blame};
+use super::objects::Object;
 use super::{Plugin, abi};
 use crate::config::{OutputKind, RelocModel};
 use crate::container::find_bitcode;
@@ -201,8 +202,7 @@ fn deliver(plugin: &Plugin, outcome: &session::Outcome) -> Result<()> {
             outputs.iter().map(|output| path(output.task)).collect()
         }
         None => {
-            let objects: Vec<(&str, &[u8])> =
-                outputs.iter().map(|output| (&*output.name, &*output.bytes)).collect();
+            let objects: Vec<Object<'_>> = outputs.iter().map(Object::from).collect();
             plugin.objects.lock().add(&objects)?
         }
     };

@@ -1,8 +1,10 @@
 //! Where the objects of a link are until the linker has read them.
 //!
-//! In: the bytes of an object. Out: a path that the linker can open. Nothing is left behind
-//! whatever ends the linker, Ctrl-C and SIGKILL included: an object is an anonymous file in memory
-//! (memfd), and its path `/proc/self/fd/N` is good while this process lives.
+//! In: the bytes of an object, and its file in the cache where it has one. Out: a path that the
+//! linker can open. Nothing is left behind whatever ends the linker, Ctrl-C and SIGKILL included: an
+//! object is a file that this process holds open, and its path `/proc/self/fd/N` is good while the
+//! process lives. That is the cache's file, which stays readable when the cache is pruned, or an
+//! anonymous one in memory (memfd).
 //!
 //! Where that does not work (no memfd, no /proc, too few descriptors) the objects go into a
 //! private folder of the temporary directory, and a small process waits for the end of this one
@@ -20,12 +22,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::cache::Entry;
 use crate::error::{Error, Result};
+use crate::session::Output;
+
+/// An object for the linker.
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'a> {
+    /// For people.
+    pub name: &'a str,
+    /// What is in it.
+    pub bytes: &'a [u8],
+    /// Its file in the cache.
+    pub entry: Option<&'a Entry>,
+}
+
+impl<'a> From<&'a Output> for Object<'a> {
+    fn from(output: &'a Output) -> Self {
+        Object { name: &output.name, bytes: &output.bytes, entry: output.entry.as_ref() }
+    }
+}
+
+impl Object<'_> {
+    /// A file with these bytes, which keeps them until it is closed.
+    fn open(&self) -> Option<File> {
+        self.entry.and_then(Entry::open).or_else(|| in_memory(self.bytes))
+    }
+}
 
 /// Objects that the linker was told of.
 #[derive(Debug, Default)]
 pub struct Objects {
-    in_memory: Vec<File>,
+    open: Vec<File>,
     folder: Option<Folder>,
     files: usize,
 }
@@ -34,27 +62,26 @@ pub struct Objects {
 const SPARE_DESCRIPTORS: u64 = 256;
 
 impl Objects {
-    /// Keeps objects and gives the paths under which they can be read, in their order. The names are
-    /// for people.
+    /// Keeps objects and gives the paths under which they can be read, in their order.
     ///
     /// # Errors
     /// Io, where neither memory nor the temporary directory takes them.
-    pub fn add(&mut self, objects: &[(&str, &[u8])]) -> Result<Vec<String>> {
-        let wanted = (self.in_memory.len() + objects.len()) as u64;
-        let memory = self.folder.is_none() && enough_descriptors(wanted) && has_proc();
-        let files: Vec<Option<File>> = match memory {
-            true => objects.par_iter().map(|(_, bytes)| in_memory(bytes)).collect(),
+    pub fn add(&mut self, objects: &[Object<'_>]) -> Result<Vec<String>> {
+        let wanted = (self.open.len() + objects.len()) as u64;
+        let by_descriptor = self.folder.is_none() && enough_descriptors(wanted) && has_proc();
+        let files: Vec<Option<File>> = match by_descriptor {
+            true => objects.par_iter().map(Object::open).collect(),
             false => objects.iter().map(|_| None).collect(),
         };
         let mut paths = Vec::with_capacity(objects.len());
-        for ((name, bytes), file) in objects.iter().zip(files) {
+        for (object, file) in objects.iter().zip(files) {
             paths.push(match file {
                 Some(file) => {
                     let path = path(&file);
-                    self.in_memory.push(file);
+                    self.open.push(file);
                     path
                 }
-                None => self.write(name, bytes)?,
+                None => self.write(object.name, object.bytes)?,
             });
         }
         Ok(paths)
@@ -76,7 +103,7 @@ impl Objects {
         Ok(path.to_string_lossy().into_owned())
     }
 
-    /// Removes what was written to disk. Objects in memory stay, a linker may still open them.
+    /// Removes what was written to disk. Open files stay, a linker may still open them by path.
     pub fn remove_files(&mut self) {
         self.folder = None;
     }
@@ -179,11 +206,16 @@ impl Drop for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{Cache, Hit, KeyBuilder};
+
+    fn object<'a>(name: &'a str, bytes: &'a [u8]) -> Object<'a> {
+        Object { name, bytes, entry: None }
+    }
 
     #[test]
     fn an_object_in_memory_can_be_opened_by_path() {
         let mut objects = Objects::default();
-        let paths = objects.add(&[("a", b"first"), ("b", b"second")]).unwrap();
+        let paths = objects.add(&[object("a", b"first"), object("b", b"second")]).unwrap();
         let [a, b] = &paths[..] else { panic!("{paths:?}") };
         assert!(a.starts_with("/proc/self/fd/"));
         assert_eq!(fs::read(a).unwrap(), b"first");
@@ -191,9 +223,34 @@ mod tests {
     }
 
     #[test]
+    fn an_object_of_the_cache_is_the_file_there_while_nobody_wrote_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let store = |name: &'static str| {
+            cache.store(&KeyBuilder::new(name).finish(), name.as_bytes()).unwrap().unwrap()
+        };
+        let [same, written, pruned] = ["same", "written", "pruned"].map(store);
+        fs::write(written.entry.path(), b"WRITTEN").unwrap();
+        fs::remove_file(pruned.entry.path()).unwrap();
+        let mut objects = Objects::default();
+        let mut add = |hit: &Hit, bytes: &'static [u8]| {
+            let object = Object { name: "", bytes, entry: Some(&hit.entry) };
+            fs::read(objects.add(&[object]).unwrap().remove(0)).unwrap()
+        };
+        // The bytes that are said here tell where those that are read came from.
+        assert_eq!(add(&same, b"copy"), b"same");
+        assert_eq!(add(&written, b"copy"), b"copy");
+        assert_eq!(add(&pruned, b"copy"), b"copy");
+        // What was handed over stays when it is pruned.
+        let path = Path::new("/proc/self/fd").join(objects.open[0].as_raw_fd().to_string());
+        fs::remove_file(same.entry.path()).unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"same");
+    }
+
+    #[test]
     fn a_folder_is_removed_with_its_files() {
         let mut objects = Objects { folder: Some(Folder::new().unwrap()), ..Default::default() };
-        let path = objects.add(&[("lib/a b.o", b"bytes")]).unwrap().remove(0);
+        let path = objects.add(&[object("lib/a b.o", b"bytes")]).unwrap().remove(0);
         assert!(path.ends_with("/1.libab.o.o"), "{path}");
         assert_eq!(fs::read(&path).unwrap(), b"bytes");
         objects.remove_files();

@@ -115,6 +115,7 @@ pub(super) fn compile(
             task: unit.task,
             name: name(unit, inputs),
             bytes,
+            entry: made.entry,
         }));
     }
     Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })

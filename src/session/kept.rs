@@ -162,9 +162,9 @@ pub(super) fn unchanged(
         return None;
     }
     let find = |(number, input): (usize, &Input<'_>)| {
-        let Made { object, .. } = cached.whole_link(number)?;
+        let Made { object, entry, .. } = cached.whole_link(number)?;
         // Task 0 is regular LTO's.
-        Some(Output { task: number + 1, name: input.identifier.clone(), bytes: object? })
+        Some(Output { task: number + 1, name: input.identifier.clone(), bytes: object?, entry })
     };
     let outputs = inputs.par_iter().enumerate().map(find).collect::<Option<Vec<Output>>>()?;
     Some((outputs, Vec::new()))
