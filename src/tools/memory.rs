@@ -30,18 +30,25 @@ pub fn prepare(threads: usize) {
         .build_global();
 }
 
-/// Makes the thread's heap begin with large pages: it grows by a block that is given back at once.
+/// Makes the thread's heap consist of large pages: it grows by a block that is given back at once but
+/// for what stands before the first of them, which is never used.
 fn widen_heap() {
     #[cfg(target_os = "linux")]
     {
         const PAGE: usize = 2 << 20;
         let block = Vec::<u8>::with_capacity(HEAP);
         let start = block.as_ptr().addr().next_multiple_of(PAGE);
+        let before = start - block.as_ptr().addr();
         let end = (block.as_ptr().addr() + block.capacity()) & !(PAGE - 1);
         let first = block.as_ptr().with_addr(start).cast_mut();
         // SAFETY: the range is inside of the block; what it asks for changes no content. It may be
         // refused, and nothing is lost.
         let _ =
             unsafe { libc::madvise(first.cast(), end.saturating_sub(start), libc::MADV_HUGEPAGE) };
+        drop(block);
+        // Behind it stands the head of the next block.
+        if let Some(size) = before.checked_sub(64) {
+            std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(size)));
+        }
     }
 }

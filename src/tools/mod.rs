@@ -5,6 +5,7 @@
 
 pub mod command_line;
 pub mod explain;
+pub mod heap;
 pub mod lto;
 pub mod lto2;
 mod lto_inspect;
