@@ -18,6 +18,7 @@ mod abbrev;
 mod cursor;
 mod fields;
 mod reader;
+mod row;
 mod writer;
 
 pub use abbrev::{Abbrev, Scalar, Tail};

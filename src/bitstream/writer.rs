@@ -5,14 +5,15 @@
 use super::abbrev::{Abbrev, Scalar, Tail, char6};
 use super::abbrev_id;
 use super::reader::Block;
+use super::row::four_chunks;
 
 /// Collects a bitstream. It cannot fail; what is asked for is written.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// The bits not yet in `out`, low bit first; fewer than eight whole bytes.
-    pending: u64,
-    pending_bits: u32,
+    pub(super) pending: u64,
+    pub(super) pending_bits: u32,
 }
 
 /// A block that was begun; give it back to [`Writer::end_block`].
@@ -68,16 +69,6 @@ impl Writer {
         tail.give_back(self);
     }
 
-    /// Writes each of `values` in chunks of the width that comes with it.
-    #[inline]
-    pub fn vbr_each(&mut self, values: impl Iterator<Item = (u64, u32)>) {
-        let mut tail = Tail64::of(self);
-        for (value, width) in values {
-            tail.vbr(value, width, &mut self.out);
-        }
-        tail.give_back(self);
-    }
-
     /// Writes all `values` in chunks of `width` bits.
     #[inline]
     pub fn vbr_all(&mut self, values: impl Iterator<Item = u64>, width: u32) {
@@ -127,10 +118,7 @@ impl Writer {
             let first = (c.bit() / 8) as usize;
             let words = (c.remaining() / 64) as usize;
             let (words, _) = data.get(first..first + words * 8).unwrap_or(&[]).as_chunks::<8>();
-            self.out.reserve(words.len() * 8);
-            for word in words {
-                self.fixed(u64::from_le_bytes(*word), 64);
-            }
+            self.words(words);
             if c.seek(c.bit() + words.len() as u64 * 64).is_err() {
                 return;
             }
@@ -141,6 +129,20 @@ impl Writer {
                 Ok(bits) => self.fixed(bits, width),
                 Err(_) => break,
             }
+        }
+    }
+
+    /// Appends whole words.
+    fn words(&mut self, words: &[[u8; 8]]) {
+        let by = self.pending_bits;
+        let start = self.out.len();
+        self.out.resize(start + words.len() * 8, 0);
+        let places = self.out.get_mut(start..).unwrap_or_default().as_chunks_mut::<8>().0;
+        for (place, word) in places.iter_mut().zip(words) {
+            let word = u64::from_le_bytes(*word);
+            *place = (self.pending | word << by).to_le_bytes();
+            // In two steps, as there may be nothing pending.
+            self.pending = word >> (63 - by) >> 1;
         }
     }
 
@@ -355,20 +357,11 @@ impl Tail64 {
 
     #[inline(always)]
     fn vbr_of<const W: u32>(&mut self, value: u64, out: &mut Vec<u8>) {
-        let more = const { 1u64 << (W - 1) };
-        let part = more - 1;
-        if value < more {
+        if value >> const { W - 1 } == 0 {
             self.fixed(value, W, out);
         } else if value >> const { 4 * (W - 1) } == 0 {
-            // Up to four chunks are laid out without asking how many there are, which is hard to
-            // predict.
-            let chunks = value & part
-                | (value >> (W - 1) & part) << W
-                | (value >> (2 * (W - 1)) & part) << (2 * W)
-                | (value >> (3 * (W - 1))) << (3 * W);
-            let behind = value.ilog2() / (W - 1) * W;
-            let marks = (more | more << W | more << (2 * W)) & ((1 << behind) - 1);
-            self.fixed(chunks | marks, behind + W, out);
+            let (chunks, width) = four_chunks::<W>(value);
+            self.fixed(chunks, width, out);
         } else {
             self.vbr_long::<W>(value, out);
         }

@@ -120,9 +120,14 @@ fn build(mut parts: Vec<IndexPart>) -> Result<ModuleSummaryIndex> {
     }
     merge_rare(&mut parts, &starts, &ranks, &mut index.tables);
     merge_records(parts, &starts, total, &ranks, &mut index.tables);
-    index.module_ends = ends(index.tables.records.iter().map(|r| r.module), index.modules.len());
-    index_copies(&mut index);
-    index_guids(&mut index);
+    let (tables, modules) = (&index.tables, index.modules.len());
+    let (copies, (module_ends, guids)) = rayon::join(
+        || copies(tables),
+        || (ends(tables.records.iter().map(|r| r.module), modules), starts_of_guids(&tables.guids)),
+    );
+    (index.copy_ends, index.copies) = copies;
+    index.module_ends = module_ends;
+    (index.guid_shift, index.guid_starts) = guids;
     Ok(index)
 }
 
@@ -241,10 +246,10 @@ fn ends(groups: impl Iterator<Item = u32>, count: usize) -> Vec<u32> {
     ends
 }
 
-/// Lists the summaries of every value.
-fn index_copies(index: &mut ModuleSummaryIndex) {
-    let records = &index.tables.records;
-    let ends = ends(records.iter().map(|r| r.value), index.tables.guids.len());
+/// The summaries of every value: where each value's end, and all of them.
+fn copies(tables: &Tables) -> (Vec<u32>, Vec<SummaryId>) {
+    let records = &tables.records;
+    let ends = ends(records.iter().map(|r| r.value), tables.guids.len());
     let mut copies = vec![SummaryId(0); records.len()];
     // Filled from behind: the end of a value moves down to its start, and up again below.
     let mut next = ends.clone();
@@ -256,17 +261,14 @@ fn index_copies(index: &mut ModuleSummaryIndex) {
             }
         }
     }
-    index.copy_ends = ends;
-    index.copies = copies;
+    (ends, copies)
 }
 
-/// Notes where the GUIDs with given top bits start, a handful for each.
-fn index_guids(index: &mut ModuleSummaryIndex) {
-    let guids = &index.tables.guids;
+/// Where the GUIDs with given top bits start, a handful for each, and how far others are shifted out.
+fn starts_of_guids(guids: &[Guid]) -> (u32, Vec<u32>) {
     let bits = (guids.len() / 4 + 1).ilog2();
-    index.guid_shift = 64 - bits;
     let bucket = |guid: &Guid| guid.0.checked_shr(64 - bits).unwrap_or(0) as u32;
     let mut starts = vec![0];
     starts.extend(ends(guids.iter().map(bucket), 1 << bits));
-    index.guid_starts = starts;
+    (64 - bits, starts)
 }

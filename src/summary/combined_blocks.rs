@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::codes::{fs, mst};
 use super::index::{ModuleSummaryIndex, Summary};
 use super::records::{
-    Defined, Definer, Format, Layout, WIDTH, emit, emit_parts, emit_plain, emit_stack_ids,
+    Defined, Definer, Format, Layout, WIDTH, emit, emit_plain, emit_row, emit_stack_ids,
     emit_type_metadata, emit_value_guid, value_guid_abbrev,
 };
 use super::strtab::StringTable;
@@ -20,7 +20,7 @@ use super::table::TableWriter;
 use super::types::*;
 use super::write_combined::{Item, Overrides, Selection, StackIds, WriteOptions, for_each};
 use crate::bitcode::{BITCODE_MAGIC, block_id, module_code};
-use crate::bitstream::{Abbrev, Scalar, Tail, Writer};
+use crate::bitstream::{Abbrev, OpenBlock, Scalar, Tail, Writer};
 use crate::ir::Guid;
 
 const FUNCTION: Layout = Layout::new(fs::COMBINED_PROFILE, &[8, 8, 6, 8, 4, 8, 4, 4, 4], true);
@@ -45,6 +45,20 @@ struct Abbrevs {
 struct Gathered<'i> {
     aliases: Vec<Item<'i>>,
     types: BTreeSet<Guid>,
+}
+
+/// Bytes, how many bits of them count, and what was put off.
+type Piece<'i> = (Vec<u8>, u64, Gathered<'i>);
+
+/// Writes pieces one behind another.
+fn join<'i>(w: &mut Writer, pieces: Vec<Piece<'i>>) -> Gathered<'i> {
+    let mut all = Gathered::default();
+    for (bytes, bits, mut gathered) in pieces {
+        w.copy_bits(&bytes, 0, bits);
+        all.aliases.append(&mut gathered.aliases);
+        all.types.append(&mut gathered.types);
+    }
+    all
 }
 
 /// From so many summaries on, several threads write.
@@ -80,10 +94,10 @@ impl Task<'_, '_> {
         w.bytes(&BITCODE_MAGIC);
         let block = w.begin_block(2, block_id::MODULE, 3);
         w.record(3, module_code::VERSION, &[2]);
-        self.write_modules(&mut w, modules);
+        let order = self.number_modules(modules);
         let mut strtab = StringTable::default();
         let mut table = TableWriter::default();
-        self.write_summaries(&mut w, modules, &mut strtab, &mut table);
+        self.write_summaries(&mut w, (modules, &order), &mut strtab, &mut table);
         w.end_block(block);
         strtab.write(&mut w);
         if self.has_table() {
@@ -92,8 +106,8 @@ impl Task<'_, '_> {
         w.finish()
     }
 
-    /// Writes paths and hashes, and notes the id of each module in the file.
-    fn write_modules(&self, w: &mut Writer, ids: &mut [u64]) {
+    /// The modules in the order of their ids in the file, which `ids` notes by module.
+    fn number_modules(&self, ids: &mut [u64]) -> Vec<ModuleId> {
         let order: Vec<ModuleId> = match self.selection {
             Selection::All => {
                 let mut all: Vec<u32> = (0..self.index.modules().len() as u32).collect();
@@ -103,6 +117,16 @@ impl Task<'_, '_> {
             }
             Selection::Modules(modules) => modules.iter().map(|(id, _)| *id).collect(),
         };
+        for (number, module) in (0u64..).zip(&order) {
+            if let Some(id) = ids.get_mut(module.index()) {
+                *id = number;
+            }
+        }
+        order
+    }
+
+    /// Writes paths and hashes.
+    fn write_modules(&self, w: &mut Writer, order: &[ModuleId]) {
         let block = w.begin_block(3, block_id::MODULE_STRTAB, 3);
         let entry = |element| Abbrev {
             scalars: vec![Scalar::Literal(u64::from(mst::ENTRY)), Scalar::Vbr(8)],
@@ -117,11 +141,8 @@ impl Task<'_, '_> {
         }
         let [eight, seven, char6] = &entries;
         let mut fields = Vec::new();
-        for (number, module) in (0u64..).zip(order) {
+        for (number, &module) in (0u64..).zip(order) {
             let Some(info) = self.index.module(module) else { continue };
-            if let Some(id) = ids.get_mut(module.index()) {
-                *id = number;
-            }
             let (id, abbrev) = match &*info.path {
                 path if path.iter().all(|&c| is_char6(c)) => (6, char6),
                 path if path.is_ascii() => (5, seven),
@@ -143,39 +164,31 @@ impl Task<'_, '_> {
     fn write_summaries(
         &self,
         w: &mut Writer,
-        modules: &[u64],
+        (modules, order): (&[u64], &[ModuleId]),
         strtab: &mut StringTable,
         table: &mut TableWriter,
     ) {
-        let format = self.options.format;
-        let block = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, WIDTH);
-        table.base = w.bit();
-        emit_plain(w, fs::VERSION, &[format.version()]);
-        let flags = self.overrides.index_flags.unwrap_or(self.index.flags());
-        emit_plain(w, fs::FLAGS, &[flags.0]);
-
-        let mut definer = Definer::new();
-        let guid_abbrev = format.has_words().then(|| definer.raw(w, &value_guid_abbrev()));
-        for &value in self.values {
-            let id = self.value_ids.get(value as usize).copied().unwrap_or(0);
-            emit_value_guid(w, guid_abbrev, id, self.index.guid(ValueId(value)).0);
-        }
-        table.abbrevs = w.bit();
-        emit_stack_ids(w, &mut definer, format, &self.stack_ids.ids);
-        let alloc = if format.has_words() { &ALLOC_NO_CONTEXT } else { &ALLOC };
-        let abbrevs = Abbrevs {
-            function: definer.layout(w, &FUNCTION),
-            variable: definer.layout(w, &VARIABLE),
-            alias: definer.layout(w, &ALIAS),
-            callsite: definer.layout(w, &CALLSITE),
-            alloc: definer.layout(w, alloc),
-        };
-
         let has_table = self.has_table();
+        let block;
+        let abbrevs;
         let Gathered { aliases, mut types } = if has_table || !self.is_large() {
+            self.write_modules(w, order);
+            (block, abbrevs) = self.write_values(w, self.values, table);
             self.write_in_order(w, &abbrevs, modules, table)
         } else {
-            self.write_in_parallel(w, &abbrevs, modules)
+            // What stands before the summaries is written beside them. The abbreviations' ids are
+            // those of a file without values, too.
+            let mut unused = TableWriter::default();
+            let (_, known) = self.write_values(&mut Writer::new(), &[], &mut unused);
+            let pieces;
+            ((block, abbrevs), pieces) = rayon::join(
+                || {
+                    self.write_modules(w, order);
+                    self.write_values(w, self.values, table)
+                },
+                || self.write_pieces(&known, modules),
+            );
+            join(w, pieces)
         };
         for item in aliases {
             let summary = item.summary;
@@ -200,6 +213,40 @@ impl Task<'_, '_> {
             emit_plain(w, fs::BLOCK_COUNT, &[self.index.block_count()]);
         }
         w.end_block(block);
+    }
+
+    /// Begins the block of summaries, and writes which GUIDs the ids of `values` stand for and the
+    /// abbreviations.
+    fn write_values(
+        &self,
+        w: &mut Writer,
+        values: &[u32],
+        table: &mut TableWriter,
+    ) -> (OpenBlock, Abbrevs) {
+        let format = self.options.format;
+        let block = w.begin_block(3, block_id::GLOBALVAL_SUMMARY, WIDTH);
+        table.base = w.bit();
+        emit_plain(w, fs::VERSION, &[format.version()]);
+        let flags = self.overrides.index_flags.unwrap_or(self.index.flags());
+        emit_plain(w, fs::FLAGS, &[flags.0]);
+
+        let mut definer = Definer::new();
+        let guid_abbrev = format.has_words().then(|| definer.raw(w, &value_guid_abbrev()));
+        for &value in values {
+            let id = self.value_ids.get(value as usize).copied().unwrap_or(0);
+            emit_value_guid(w, guid_abbrev, id, self.index.guid(ValueId(value)).0);
+        }
+        table.abbrevs = w.bit();
+        emit_stack_ids(w, &mut definer, format, &self.stack_ids.ids);
+        let alloc = if format.has_words() { &ALLOC_NO_CONTEXT } else { &ALLOC };
+        let abbrevs = Abbrevs {
+            function: definer.layout(w, &FUNCTION),
+            variable: definer.layout(w, &VARIABLE),
+            alias: definer.layout(w, &ALIAS),
+            callsite: definer.layout(w, &CALLSITE),
+            alloc: definer.layout(w, alloc),
+        };
+        (block, abbrevs)
     }
 
     /// Whether it is worth the while of several threads.
@@ -237,18 +284,12 @@ impl Task<'_, '_> {
         gathered
     }
 
-    /// Writes functions and variables piece by piece, and the pieces one behind another: what a
-    /// record looks like does not depend on where it stands.
-    fn write_in_parallel(
-        &self,
-        w: &mut Writer,
-        abbrevs: &Abbrevs,
-        modules: &[u64],
-    ) -> Gathered<'_> {
+    /// Writes functions and variables piece by piece: what a record looks like does not depend on
+    /// where it stands.
+    fn write_pieces(&self, abbrevs: &Abbrevs, modules: &[u64]) -> Vec<Piece<'_>> {
         let size =
             self.index.copies.len().div_ceil(rayon::current_num_threads() * 4).max(LARGE / 8);
-        let pieces: Vec<(Vec<u8>, u64, Gathered<'_>)> = self
-            .index
+        self.index
             .copies
             .par_chunks(size)
             .map(|ids| {
@@ -259,7 +300,10 @@ impl Task<'_, '_> {
                     // In the order of values, each summary is somewhere else in memory.
                     let soon = |ahead| ids.get(at + ahead).copied();
                     soon(16).inspect(|&id| self.index.prefetch(id));
-                    soon(8).inspect(|&id| self.index.prefetch_lists(id));
+                    if let Some(id) = soon(8) {
+                        self.index.prefetch_lists(id);
+                        self.index.prefetch_local(id, self.original_names);
+                    }
                     let Some(summary) = self.index.summary(id) else { continue };
                     let item = Item { summary, numbered_only: false, as_declaration: false };
                     self.write_item(&mut piece, abbrevs, modules, item, &mut fields, &mut gathered);
@@ -267,14 +311,7 @@ impl Task<'_, '_> {
                 let bits = piece.bit();
                 (piece.finish(), bits, gathered)
             })
-            .collect();
-        let mut all = Gathered::default();
-        for (bytes, bits, mut gathered) in pieces {
-            w.copy_bits(&bytes, 0, bits);
-            all.aliases.append(&mut gathered.aliases);
-            all.types.append(&mut gathered.types);
-        }
-        all
+            .collect()
     }
 
     fn write_item<'s>(
@@ -292,7 +329,7 @@ impl Task<'_, '_> {
         match item.summary.kind() {
             // Readers want what aliases stand for first.
             SummaryKind::Alias => gathered.aliases.push(item),
-            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item),
+            SummaryKind::Variable => self.write_variable(w, abbrevs, modules, item, fields),
             SummaryKind::Function => {
                 self.write_function(w, abbrevs, modules, item, fields);
                 add_type_ids(item.summary, &mut gathered.types);
@@ -338,16 +375,22 @@ impl Task<'_, '_> {
         ]
     }
 
-    fn write_variable(&self, w: &mut Writer, abbrevs: &Abbrevs, modules: &[u64], item: Item<'_>) {
+    fn write_variable(
+        &self,
+        w: &mut Writer,
+        abbrevs: &Abbrevs,
+        modules: &[u64],
+        item: Item<'_>,
+        fields: &mut Vec<u64>,
+    ) {
         // LLVM marks only functions and aliases as declarations.
         let [value, module, flags] = self.head(Item { as_declaration: false, ..item }, modules);
         let variable = u64::from(self.overrides.variable_flags(item.summary).0);
-        let fields = [value, module, flags, variable & VariableFlags::KNOWN];
-        let refs = || item.summary.refs().iter().filter_map(|r| self.value_id(r.value()));
+        fields.clear();
         // The variable's flags are the first of the array.
-        let [scalars @ .., first] = fields;
-        let array = std::iter::once(first).chain(refs());
-        emit_parts(w, abbrevs.variable, &scalars, 1 + refs().count(), array);
+        fields.push(variable & VariableFlags::KNOWN);
+        fields.extend(item.summary.refs().iter().filter_map(|r| self.value_id(r.value())));
+        emit_row(w, abbrevs.variable, &VARIABLE, [value, module, flags], fields);
         self.write_original_name(w, item.summary);
     }
 
@@ -399,7 +442,7 @@ impl Task<'_, '_> {
             read_only,
             write_only,
         ];
-        emit_parts(w, abbrevs.function, &scalars, fields.len(), fields.iter().copied());
+        emit_row(w, abbrevs.function, &FUNCTION, scalars, fields);
         self.write_original_name(w, summary);
     }
 

@@ -323,6 +323,16 @@ impl ModuleSummaryIndex {
         prefetch(&self.tables.call_infos, calls);
     }
 
+    /// As [`ModuleSummaryIndex::prefetch_lists`], for what `table` has by summary of those of local
+    /// linkage.
+    #[inline]
+    pub(super) fn prefetch_local<T>(&self, id: SummaryId, table: &[T]) {
+        let record = self.tables.records.get(id.index());
+        if record.is_some_and(|record| record.flags.linkage().is_local()) {
+            prefetch(table, id.index());
+        }
+    }
+
     /// One summary; `None` for a number that is not of this index.
     #[inline]
     pub fn summary(&self, id: SummaryId) -> Option<Summary<'_>> {

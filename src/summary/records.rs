@@ -92,25 +92,29 @@ impl Definer {
 /// Writes a record by its abbreviation. `fields` are the scalars and then the array.
 pub(super) fn emit(w: &mut Writer, layout: Defined, fields: &[u64]) {
     let (scalars, array) = fields.split_at(layout.widths.len().min(fields.len()));
-    emit_parts(w, layout, scalars, array.len(), array.iter().copied());
-}
-
-/// As [`emit`], with the `len` fields of the array one by one.
-#[inline]
-pub(super) fn emit_parts(
-    w: &mut Writer,
-    layout: Defined,
-    scalars: &[u64],
-    len: usize,
-    array: impl Iterator<Item = u64>,
-) {
     debug_assert_eq!(scalars.len(), layout.widths.len());
     w.fixed(u64::from(layout.id), WIDTH);
-    w.vbr_each(scalars.iter().copied().zip(layout.widths.iter().copied()));
-    if layout.array {
-        w.vbr(len as u64, 6);
-        w.vbr_all(array, 8);
+    for (&value, &width) in scalars.iter().zip(layout.widths) {
+        w.vbr(value, width);
     }
+    if layout.array {
+        w.vbr(array.len() as u64, 6);
+        w.vbr_all(array.iter().copied(), 8);
+    }
+}
+
+/// As [`emit`], for a record of which there are many; `layout` is that of `defined`.
+#[inline(always)]
+pub(super) fn emit_row<const N: usize>(
+    w: &mut Writer,
+    defined: Defined,
+    layout: &'static Layout,
+    scalars: [u64; N],
+    array: &[u64],
+) {
+    debug_assert_eq!(N, layout.widths.len());
+    let array = layout.array.then_some(array);
+    w.vbr_record((defined.id, WIDTH), scalars, layout.widths, array);
 }
 
 /// Writes a record that has no abbreviation.
