@@ -35,13 +35,13 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use self::compile::Compiled;
-use self::kept::Kept;
+use self::kept::{Found, Kept};
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
-use crate::cache::{Entry, Key};
+use crate::cache::Entry;
 use crate::config::{Config, OutputKind, SavedStage};
-use crate::container::FileBytes;
+use crate::container::{FileBytes, Stamp};
 use crate::distributed;
 use crate::engine::{
     Bytes, Diagnostic, EngineConfig, LazyEngine, Producer, give_back_freed_memory,
@@ -64,11 +64,22 @@ pub struct Input<'a> {
     pub bitcode: &'a [u8],
     /// What the bitcode is a part of, if that may be let go between two uses.
     pub pages: Option<&'a FileBytes>,
-    /// [`content_key`](crate::cache::content_key) of the bitcode, where the caller had the time.
-    pub content: Option<Key>,
+    /// The file that the bitcode is in, where it changes whenever somebody writes to the file.
+    pub stamp: Option<FileStamp>,
     /// What the linker said of each of the file's symbols, in the order of
     /// [`InputFile::symbols`].
     pub resolutions: Vec<SymbolResolution>,
+}
+
+/// A part of a file, told by what the system knows of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileStamp {
+    /// Of the file: [`Stamp::settled`].
+    pub stamp: Stamp,
+    /// Where the part begins: that of an archive's member. In bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub len: usize,
 }
 
 impl Input<'_> {
@@ -168,13 +179,13 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     options.behaviour = Behaviour::of_llvm(engine.library().version.major);
     let settings = compile::settings(config);
     let kept = Kept::open(config)?;
-    let cached = match &kept {
+    let Found { cached, unchanged, by_stamps, unwritten } = match &kept {
         // Two rounds have keys of their own; what was made before has left no remarks.
-        Some(_) if rounds.is_some() || config.remarks.is_some() => None,
-        Some(kept) => Some(kept.cached(config, &options, &engine, &settings, inputs)?),
-        None => None,
+        Some(_) if rounds.is_some() || config.remarks.is_some() => Found::default(),
+        Some(kept) => kept.find(config, &options, &engine, &settings, inputs, &files)?,
+        None => Found::default(),
     };
-    let unchanged = cached.as_ref().and_then(|c| kept::unchanged(config, c, inputs, &files));
+    stats.unwritten = if by_stamps { inputs.len() } else { 0 };
     phase(&mut stats, Phase::Cache);
 
     let Compiled { outputs, diagnostics, sizes, spans } = match unchanged {
@@ -207,7 +218,7 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
         }
     };
     stats.engine(&engine);
-    stats.cache = kept.map(|kept| kept.close());
+    stats.cache = kept.map(|kept| kept.close(unwritten));
     stats.compiled(&outputs);
     stats.two_rounds = sizes;
     stats.spans = spans;

@@ -163,6 +163,46 @@ fn members_of_an_archive_are_known_by_what_is_in_them() {
     }
 }
 
+/// Longer than a file must be left alone to be known by when it was written.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(2200));
+}
+
+#[test]
+fn inputs_that_nobody_wrote_to_are_not_hashed_again() {
+    const FIELDS: [&str; 3] = ["cache_unwritten_inputs", "cache_hits_link", "cache_stored"];
+    for linker in LINKERS {
+        let p = Program::new(&format!("cache-unwritten-{linker}"));
+        let (first, counts) = p.link(linker, FIELDS);
+        assert_eq!(counts, [0, 0, 3], "cold");
+        assert_eq!(p.link(linker, FIELDS), (first.clone(), [0, 3, 0]), "written just now");
+        settle();
+        assert_eq!(p.link(linker, FIELDS), (first.clone(), [0, 3, 0]), "settled since");
+        assert_eq!(p.link(linker, FIELDS), (first.clone(), [3, 3, 0]));
+        // The time of modification is put back.
+        let path = p.0.path().join("twice.o");
+        let before = p.0.read("twice.o");
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        p.compile("twice", &TWICE.replace("a + 1", "a + 3"));
+        assert_ne!(p.0.read("twice.o"), before);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_modified(modified)).unwrap();
+        settle();
+        let (second, counts) = p.link(linker, FIELDS);
+        assert_eq!((counts[0], counts[2]), (0, 1));
+        assert_ne!(first, second);
+        assert_eq!(p.link(linker, FIELDS), (second, [3, 3, 0]));
+        // An object that is gone is made again, whatever is known of the inputs.
+        let cache = p.0.path().join(format!("cache-{linker}"));
+        for entry in std::fs::read_dir(cache).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("llvmcache-") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        assert_eq!(p.link(linker, FIELDS).1, [0, 0, 3]);
+    }
+}
+
 #[test]
 fn another_setting_is_another_object() {
     let p = Program::new("cache-settings");

@@ -24,33 +24,34 @@ pub struct Cached<'c> {
 }
 
 impl<'c> Cached<'c> {
-    /// Over `cache`. `link` has every input of the link and all that the linker said, and names the
-    /// link's kind; what is said here of engine and settings need not be in it.
+    /// Over `cache`.
     ///
     /// # Errors
     /// Where the engine's build cannot be told.
-    pub fn new(
-        cache: &'c Cache,
-        engine: &LazyEngine,
-        settings: &Settings,
-        link: Option<KeyBuilder>,
-    ) -> Result<Self> {
-        let common = common_key(engine, settings)?;
-        let link = link.map(|mut link| {
-            link.key("common", &common);
-            link.finish()
-        });
-        Ok(Cached { cache, common, link })
+    pub fn new(cache: &'c Cache, engine: &LazyEngine, settings: &Settings) -> Result<Self> {
+        Ok(Cached { cache, common: common_key(engine, settings)?, link: None })
+    }
+
+    /// The key of the whole link. `link` has every input of the link and all that the linker said, and
+    /// names the link's kind; what is said here of engine and settings need not be in it.
+    pub fn link_key(&self, mut link: KeyBuilder) -> Key {
+        link.key("common", &self.common);
+        link.finish()
+    }
+
+    /// Has modules asked for by the key of the whole link, too.
+    pub fn with_link(self, link: Key) -> Self {
+        Cached { link: Some(link), ..self }
     }
 
     /// Asks for module `number` of the link by the key of the whole link.
     pub fn whole_link(&self, number: usize) -> Option<Made> {
-        self.link_key(number)
+        self.number_key(number)
             .and_then(|key| self.cache.search().ask(Level::Link, key))
             .map(Made::from)
     }
 
-    fn link_key(&self, number: usize) -> Option<Key> {
+    fn number_key(&self, number: usize) -> Option<Key> {
         let link = self.link?;
         let mut key = KeyBuilder::new("link's module 1");
         key.key("link", &link).number("module", number as u64);
@@ -100,7 +101,7 @@ impl Link<'_, '_> {
             return job.run(settings, engine, watch);
         };
         let mut search = cached.cache.search();
-        if let Some(key) = cached.link_key(number)
+        if let Some(key) = cached.number_key(number)
             && let Some(hit) = search.ask(Level::Link, key)
         {
             return Ok(hit.into());

@@ -3,44 +3,25 @@
 //! In: bytes, or a file that has them, and where they go. Out: a file under that name at once, or
 //! an error and nothing left behind; and an entry of the cache that can be opened again.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::container::Stamp;
 
 /// A file of the cache whose bytes were found to be an object's.
 #[derive(Clone, Debug)]
 pub struct Entry {
     path: PathBuf,
-    seen: Seen,
-}
-
-/// What tells that a file is the one that was looked at, and that nobody has written to it since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-}
-
-impl Seen {
-    fn of(file: &Metadata) -> Self {
-        Seen {
-            device: file.dev(),
-            inode: file.ino(),
-            bytes: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-        }
-    }
+    stamp: Stamp,
 }
 
 impl Entry {
     /// The entry at `path`, which is open as `file`.
     pub(super) fn of(path: PathBuf, file: &File) -> Option<Self> {
-        Some(Entry { path, seen: Seen::of(&file.metadata().ok()?) })
+        Some(Entry { path, stamp: Stamp::of(file.as_fd())? })
     }
 
     /// Where it was: for a hard link.
@@ -51,7 +32,7 @@ impl Entry {
     /// The file; None where something else is there by now, or it was written to.
     pub fn open(&self) -> Option<File> {
         let file = super::open_to_read(&self.path).ok()?;
-        (Seen::of(&file.metadata().ok()?) == self.seen).then_some(file)
+        Stamp::of(file.as_fd())?.has_contents_of(&self.stamp).then_some(file)
     }
 }
 

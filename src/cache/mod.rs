@@ -11,7 +11,7 @@
 //! | `llvmcache-<40 hex digits>` | an object, whole and bare: linkers take hard links of it |
 //! | `llvmcache.timestamp` | an empty file whose modification time is the last pruning's |
 //! | `Thin-*.tmp.o` | an object that is being written |
-//! | `.llvmcache-index/<40 hex digits>` | ours: a [`record`] of which entry a key stands for |
+//! | `.llvmcache-index/<40 hex digits>` | ours: a [`record`] of which entry a key stands for, or of what a link is made from ([`unwritten`]) |
 //!
 //! A link knows keys that are cheap to compute and change too easily, and dearer ones that change
 //! more rarely ([`Level`]). All of them stand for the same object: the entry bears the name of one
@@ -31,6 +31,7 @@ mod policy;
 mod prune;
 mod record;
 mod search;
+mod unwritten;
 
 use std::fs::{self, File, FileTimes};
 use std::os::fd::AsRawFd;

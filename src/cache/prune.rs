@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::record::Record;
-use super::{Key, Policy, read_file};
+use super::{Key, Policy, read_file, unwritten};
 
 /// The objects of the link that prunes, for the warning that they do not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,15 +196,17 @@ fn remove_records(directory: &Path, index: &Path) {
     for item in fs::read_dir(index).into_iter().flatten().flatten() {
         let path = item.path();
         let name = item.file_name();
+        let younger_than =
+            |limit| item.metadata().and_then(|m| m.modified()).is_ok_and(|time| age(time) < limit);
         let stays = match name.to_str().and_then(Key::parse) {
+            Some(key) if unwritten::read(&path, &key).is_some() => {
+                younger_than(unwritten::KEPT_FOR)
+            }
             Some(key) => read_file(&path)
                 .and_then(|(_, text)| Record::parse(&key, &text))
                 .is_some_and(is_there),
             // A temporary file is old after an hour.
-            None => item
-                .metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|time| age(time) < Duration::from_secs(3600)),
+            None => younger_than(Duration::from_secs(3600)),
         };
         if !stays {
             let _ = fs::remove_file(&path);

@@ -26,6 +26,7 @@ pub mod magic;
 pub mod mmap;
 mod objects;
 mod replace;
+mod stamp;
 pub mod universal;
 mod wrap;
 pub mod wrapper;
@@ -34,6 +35,7 @@ pub use archive::{Archive, Member, MemberData};
 pub use magic::{FileKind, identify};
 pub use mmap::{FileBytes, OpenFile};
 pub use replace::replace_bitcode;
+pub use stamp::Stamp;
 pub use wrap::wrap_in_object;
 
 /// What the bitcode was found in.

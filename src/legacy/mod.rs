@@ -90,7 +90,9 @@ pub fn run(settings: &Settings, inputs: &[Input<'_>], progress: &dyn Progress) -
         // Two rounds have keys of their own.
         Some((cache, _)) if !settings.disable_codegen && link.resolved.rounds.is_none() => {
             let backend = &link.resolved.backend;
-            Some(Cached::new(cache, &link.engine, backend, Some(link.key()))?)
+            let cached = Cached::new(cache, &link.engine, backend)?;
+            let key = cached.link_key(link.key());
+            Some(cached.with_link(key))
         }
         _ => None,
     };

@@ -6,16 +6,17 @@
 
 use std::collections::HashMap;
 use std::ffi::c_char;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::abi::{self, def, section_kind, symbol_type, visibility};
-use super::ahead::Ticket;
 use super::linker::{Handle, Linker, text};
-use crate::container::{self, Carrier, FileBytes, FileKind};
+use crate::container::{self, Carrier, FileBytes, FileKind, Stamp};
 use crate::distributed::member_name;
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
+use crate::session::FileStamp;
 use crate::symbols::{InputFile, Symbol};
 
 /// A file that is ours.
@@ -35,9 +36,9 @@ pub struct ClaimedFile {
     /// What else is needed of each symbol before the file is read again.
     pub traits: Box<[Traits]>,
     /// The file, where that is cheaper than to ask the linker for it again.
-    pub bytes: Option<Arc<FileBytes>>,
-    /// Who will have the key of its contents.
-    pub ticket: Option<Ticket>,
+    pub bytes: Option<FileBytes>,
+    /// The file as it was when it was claimed; where a cache asks.
+    pub stamp: Option<FileStamp>,
     /// What `symbols` points to.
     _names: Vec<u8>,
 }
@@ -65,7 +66,8 @@ impl ClaimedFile {
     }
 }
 
-/// Claims `file` if it is bitcode. `maps` is to keep the file's bytes, whatever the linker is.
+/// Claims `file` if it is bitcode. `caches` is to keep the file's bytes, whatever the linker is, and
+/// to note when it was written.
 ///
 /// # Errors
 /// It is bitcode, but not as it should be; or the linker refused the symbols.
@@ -75,7 +77,7 @@ impl ClaimedFile {
 pub unsafe fn claim(
     linker: &Linker,
     file: &abi::InputFile,
-    maps: bool,
+    caches: bool,
 ) -> Result<Option<ClaimedFile>> {
     // SAFETY: the linker's string.
     let path = unsafe { text(file.name) };
@@ -86,8 +88,14 @@ pub unsafe fn claim(
         return Ok(None);
     }
     let handle = Handle::of(file);
+    // Before anything is read: who writes to it from now on changes the stamp.
+    let stamp = match caches && file.fd >= 0 {
+        // SAFETY: the linker has the file open while the hook runs.
+        true => Stamp::settled(unsafe { BorrowedFd::borrow_raw(file.fd) }, SystemTime::now()),
+        false => None,
+    };
     // ld.bfd makes a view by reading the file into memory.
-    let maps = !linker.has_view() || linker.is_bfd || (maps && file.fd >= 0);
+    let maps = !linker.has_view() || linker.is_bfd || (caches && file.fd >= 0);
     let mapped = match maps {
         false => None,
         true => Some(FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?),
@@ -115,7 +123,8 @@ pub unsafe fn claim(
         // where the plugin is unloaded before, forgets it.
         unsafe { linker.add_symbols(handle, &claimed.symbols) }.map_err(blame)?;
     }
-    claimed.bytes = mapped.filter(|_| linker.links()).map(Arc::new);
+    claimed.stamp = stamp.map(|stamp| FileStamp { stamp, offset, len });
+    claimed.bytes = mapped.filter(|_| linker.links());
     Ok(Some(claimed))
 }
 
@@ -246,7 +255,7 @@ fn symbols(
         symbols: symbols.into(),
         traits: traits.into(),
         bytes: None,
-        ticket: None,
+        stamp: None,
         _names: names,
     }
 }

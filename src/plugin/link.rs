@@ -12,7 +12,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::abi::{Level, output, resolution};
-use super::ahead::Ahead;
 use super::claim::{ClaimedFile, MemberNames, blame};
 use super::objects::Object;
 use super::{Plugin, abi};
@@ -67,11 +66,7 @@ struct Wrap {
 ///
 /// # Errors
 /// Of reading the files again, the linker's and the driver's.
-pub(super) fn link(
-    plugin: &Plugin,
-    mut claimed: Vec<ClaimedFile>,
-    ahead: Option<Ahead>,
-) -> Result<()> {
+pub(super) fn link(plugin: &Plugin, mut claimed: Vec<ClaimedFile>) -> Result<()> {
     let linker = &plugin.linker;
     let mut config = plugin.options.config(
         linker.output == Some(output::REL),
@@ -101,7 +96,6 @@ pub(super) fn link(
     let mut inputs = Vec::new();
     let mut skipped = Vec::new();
     let mut members = MemberNames::default();
-    let keys = ahead.map(Ahead::finish).unwrap_or_default();
     let executable = matches!(linker.output, Some(output::EXEC | output::PIE));
     for (file, wanted) in claimed.iter().zip(wanted) {
         if !wanted {
@@ -128,8 +122,8 @@ pub(super) fn link(
             file: file.path.clone(),
             member: (file.offset != 0).then(|| members.get(&file.path, file.offset)),
             bitcode: find_bitcode(bytes).map_err(blame)?.bytes,
-            content: keys.get(file.ticket),
-            pages: file.bytes.as_deref(),
+            stamp: file.stamp,
+            pages: file.bytes.as_ref(),
             resolutions,
         });
     }

@@ -29,7 +29,6 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
-mod ahead;
 mod claim;
 mod link;
 mod linker;
@@ -44,7 +43,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use self::abi::{LDPS_ERR, LDPS_OK, Level, Status, TransferVector};
-use self::ahead::Ahead;
 use self::claim::ClaimedFile;
 use self::linker::Linker;
 use self::objects::Objects;
@@ -56,8 +54,6 @@ struct Plugin {
     linker: Linker,
     options: Options,
     claimed: Mutex<Vec<ClaimedFile>>,
-    /// Where there is a cache, from the first claim to the link.
-    ahead: Mutex<Option<Ahead>>,
     /// Bitcode that could not be read was reported. ld.gold goes on all the same.
     bad_input: AtomicBool,
     /// The objects of the link, kept until the process ends: a linker may open them late.
@@ -95,7 +91,6 @@ fn start(linker: &Linker) -> Result<()> {
         linker: linker.clone(),
         options,
         claimed: Mutex::new(Vec::new()),
-        ahead: Mutex::new(None),
         bad_input: AtomicBool::new(false),
         objects: Mutex::new(Objects::default()),
     };
@@ -135,16 +130,9 @@ unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int) -> Status
     // SAFETY: the file is the linker's and good for the call.
     match unsafe { claim::claim(&plugin.linker, file, caches) } {
         Ok(None) => LDPS_OK,
-        Ok(Some(mut file)) => {
+        Ok(Some(file)) => {
             *claimed = 1;
             if plugin.linker.links() {
-                if let Some(bytes) = file.bytes.as_ref().filter(|_| caches) {
-                    let mut ahead = plugin.ahead.lock();
-                    if ahead.is_none() {
-                        *ahead = Ahead::start();
-                    }
-                    file.ticket = ahead.as_ref().and_then(|a| a.add(Arc::clone(bytes)));
-                }
                 plugin.claimed.lock().push(file);
             } else {
                 // binutils' bfd looks at the symbols when the plugin is long unloaded.
@@ -174,7 +162,6 @@ unsafe extern "C" fn all_symbols_read() -> Status {
         let Some(plugin) = current() else { return LDPS_OK };
         // Taken out: where a linker calls twice, the second time there is nothing to do.
         let claimed = std::mem::take(&mut *plugin.claimed.lock());
-        let ahead = plugin.ahead.lock().take();
         if plugin.bad_input.load(Ordering::Relaxed) {
             // Everybody knows of the broken file by now. Only ld.gold would go on, and with it
             // complain of every symbol that the other files do not give it.
@@ -186,7 +173,7 @@ unsafe extern "C" fn all_symbols_read() -> Status {
         if claimed.is_empty() {
             return LDPS_OK;
         }
-        match link::link(&plugin, claimed, ahead) {
+        match link::link(&plugin, claimed) {
             Ok(()) if plugin.options.ends_early() => {
                 // The user asked for bitcode, assembly or nothing instead of a link, and the
                 // interface has no word for that: as in LLVM's plugin, this ends the linker.
@@ -203,8 +190,6 @@ unsafe extern "C" fn cleanup() -> Status {
     boundary("cleanup", || {
         if let Some(plugin) = current() {
             plugin.objects.lock().remove_files();
-            // Where the linker gave up before the link.
-            drop(plugin.ahead.lock().take());
         }
         LDPS_OK
     })

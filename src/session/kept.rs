@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::{Input, Output};
+use super::{FileStamp, Input, Output};
 use crate::backend::{Cached, Made, Settings};
 use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Policy, Statistics, content_key};
 use crate::config::{Config, OutputKind};
@@ -16,6 +16,20 @@ use crate::resolution::SymbolResolution;
 use crate::summary::has_summary;
 use crate::symbols::InputFile;
 use crate::thinlink::ThinLinkOptions;
+
+/// What a cache has for a link.
+#[derive(Default)]
+pub(super) struct Found<'k> {
+    /// For the backends.
+    pub(super) cached: Option<Cached<'k>>,
+    /// The link's outcome, where nothing has changed.
+    pub(super) unchanged: Option<(Vec<Output>, Vec<Diagnostic>)>,
+    /// That was known without a look at the inputs' contents.
+    pub(super) by_stamps: bool,
+    /// The link's keys of written files and of contents, where the one should find the other the
+    /// next time.
+    pub(super) unwritten: Option<(Key, Key)>,
+}
 
 /// The cache and when its entries go.
 pub(super) struct Kept {
@@ -42,23 +56,46 @@ impl Kept {
         &self.cache
     }
 
-    /// Its use by the backends.
+    /// Looks for all objects at once, and prepares its use by the backends.
     ///
     /// # Errors
     /// Where the engine's build cannot be told.
-    pub(super) fn cached<'k>(
+    pub(super) fn find<'k>(
         &'k self,
         config: &Config,
         thin_link: &ThinLinkOptions,
         engine: &LazyEngine,
         settings: &Settings,
         inputs: &[Input<'_>],
-    ) -> Result<Cached<'k>> {
-        Cached::new(&self.cache, engine, settings, Some(link_key(config, thin_link, inputs)))
+        files: &[InputFile<'_>],
+    ) -> Result<Found<'k>> {
+        let cached = Cached::new(&self.cache, engine, settings)?;
+        let stamps: Option<Vec<Key>> = inputs.iter().map(stamp_key).collect();
+        let stamps = stamps.map(|keys| {
+            cached.link_key(link_key("written files 1", config, thin_link, inputs, &keys))
+        });
+        if let Some(link) = stamps.and_then(|stamps| self.cache.unwritten(&stamps)) {
+            let cached = Cached::new(&self.cache, engine, settings)?.with_link(link);
+            if let Some(unchanged) = unchanged(config, &cached, inputs, files) {
+                let (cached, unchanged) = (Some(cached), Some(unchanged));
+                return Ok(Found { cached, unchanged, by_stamps: true, unwritten: None });
+            }
+        }
+        let contents: Vec<Key> =
+            inputs.par_iter().with_max_len(1).map(|input| content_key(input.bitcode)).collect();
+        let link = cached.link_key(link_key("link 3", config, thin_link, inputs, &contents));
+        let cached = cached.with_link(link);
+        let unchanged = unchanged(config, &cached, inputs, files);
+        let unwritten = stamps.map(|stamps| (stamps, link));
+        Ok(Found { cached: Some(cached), unchanged, by_stamps: false, unwritten })
     }
 
     /// What it was good for; and what was not used for long goes, where the user wants that.
-    pub(super) fn close(&self) -> Statistics {
+    /// `unwritten` is what [`Kept::find`] gave.
+    pub(super) fn close(&self, unwritten: Option<(Key, Key)>) -> Statistics {
+        if let Some((stamps, link)) = unwritten {
+            self.cache.remember_unwritten(&stamps, &link);
+        }
         if let Some(policy) = &self.policy {
             // LLVM's plugin gives no warnings of objects that do not fit.
             self.cache.prune(policy, &LinkFiles::default());
@@ -68,7 +105,14 @@ impl Kept {
 }
 
 /// Everything that decides what becomes of a module, but for what the backends' settings say.
-fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) -> KeyBuilder {
+/// `contents` stand for the inputs' bitcode, in the way that `kind` names.
+fn link_key(
+    kind: &str,
+    config: &Config,
+    thin_link: &ThinLinkOptions,
+    inputs: &[Input<'_>],
+    contents: &[Key],
+) -> KeyBuilder {
     let Config {
         unified_regular,
         // Of the thin link's options.
@@ -101,23 +145,31 @@ fn link_key(config: &Config, thin_link: &ThinLinkOptions, inputs: &[Input<'_>]) 
         cache_directory: _,
         cache_policy: _,
     } = config;
-    let mut key = KeyBuilder::new("link 2");
+    let mut key = KeyBuilder::new(kind);
     key.flag("unified_regular", *unified_regular)
         .flag("always_emit_regular_lto_object", *always_emit_regular_lto_object)
         .debug("reloc_model", reloc_model)
         .debug("thin link", thin_link);
-    let digests: Vec<Key> = inputs.par_iter().with_max_len(1).map(digest).collect();
-    for (input, digest) in inputs.iter().zip(&digests) {
-        key.text("identifier", &input.identifier).key("input", digest);
+    for (input, content) in inputs.iter().zip(contents) {
+        // Where it lies is for messages; its name decides the order in which it is imported.
+        let Input { identifier, file: _, member: _, bitcode: _, pages: _, stamp: _, resolutions } =
+            input;
+        key.text("identifier", identifier).key("content", content);
+        key.bytes("resolutions", &said(resolutions));
     }
     key
 }
 
-fn digest(input: &Input<'_>) -> Key {
-    // Where it lies is for messages; its name decides the order in which it is imported.
-    let Input { identifier: _, file: _, member: _, bitcode, pages: _, content, resolutions } =
-        input;
-    let said: Vec<u8> = resolutions
+/// What the system knows of the input's file instead of its contents.
+fn stamp_key(input: &Input<'_>) -> Option<Key> {
+    let FileStamp { stamp, offset, len } = input.stamp?;
+    let mut key = KeyBuilder::new("written file 1");
+    key.debug("stamp", &stamp).number("offset", offset).number("len", len as u64);
+    Some(key.finish())
+}
+
+fn said(resolutions: &[SymbolResolution]) -> Vec<u8> {
+    resolutions
         .iter()
         .map(|said| {
             let SymbolResolution {
@@ -133,16 +185,12 @@ fn digest(input: &Input<'_>) -> Key {
                 | u8::from(export_dynamic) << 3
                 | u8::from(linker_redefined) << 4
         })
-        .collect();
-    let mut key = KeyBuilder::new("input");
-    let content = content.unwrap_or_else(|| content_key(bitcode));
-    key.key("content", &content).bytes("resolutions", &said);
-    key.finish()
+        .collect()
 }
 
 /// All objects, where every input takes part in the thin link and all is as it was: without a thin
 /// link and without libLLVM.
-pub(super) fn unchanged(
+fn unchanged(
     config: &Config,
     cached: &Cached<'_>,
     inputs: &[Input<'_>],

@@ -30,7 +30,7 @@ pub enum Phase {
     WriteIndexes,
     /// Finding libLLVM, and in a distributed build starting the first worker.
     StartEngine,
-    /// Finding libLLVM; hashing all inputs and looking for their objects.
+    /// Finding libLLVM; hashing all inputs that may have changed, and looking for their objects.
     Cache,
     /// Surgery, optimization and code generation.
     Compile,
@@ -146,6 +146,8 @@ pub struct Stats {
     pub thin_link: Option<ThinLinkStats>,
     /// What the cache was good for, where there was one.
     pub cache: Option<Statistics>,
+    /// Inputs that were not hashed to find objects in the cache, as nobody had written to them.
+    pub unwritten: usize,
     /// Where code was generated in two rounds, what they came to, by module.
     pub two_rounds: Vec<RoundSizes>,
     /// Bytes of all objects.
@@ -275,6 +277,7 @@ impl Stats {
                 field(&format!("cache_hits_{name}"), cache.hits(level).to_string());
                 field(&format!("cache_misses_{name}"), cache.misses(level).to_string());
             }
+            field("cache_unwritten_inputs", self.unwritten.to_string());
             field("cache_stored", cache.stored.to_string());
             field("cache_not_stored", cache.not_stored.to_string());
         }

@@ -129,7 +129,7 @@ impl ThinLink {
                     member: file.member.clone(),
                     bitcode: container::find_bitcode(&file.bytes)?.bytes,
                     pages: Some(&file.bytes),
-                    content: None,
+                    stamp: None,
                     resolutions: file.resolutions.clone(),
                 })
             })

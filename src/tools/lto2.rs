@@ -182,7 +182,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
                 resolutions: input.resolve(&file.symbols().collect::<Vec<_>>())?,
                 bitcode: file.bitcode,
                 pages: Some(bytes),
-                content: None,
+                stamp: None,
             })
         })
         .collect::<Result<Vec<_>>>()?;
