@@ -26,6 +26,31 @@ pub enum OutputKind {
     Nothing,
 }
 
+/// Which bitcode the object of a module carries (`LTOBitcodeEmbedding`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the words are LLVM's
+pub enum BitcodeEmbedding {
+    #[default]
+    DoNotEmbed,
+    Optimized,
+    PostMergePreOptimized,
+}
+
+impl BitcodeEmbedding {
+    /// The option that chooses.
+    pub const OPTION: &str = "lto-embed-bitcode";
+
+    /// By LLVM's word.
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "none" => Some(BitcodeEmbedding::DoNotEmbed),
+            "optimized" => Some(BitcodeEmbedding::Optimized),
+            "post-merge-pre-opt" => Some(BitcodeEmbedding::PostMergePreOptimized),
+            _ => None,
+        }
+    }
+}
+
 /// A step after which `save_temps` leaves something, by LLVM's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the words are LLVM's
@@ -134,6 +159,9 @@ pub struct Config {
     pub unified_regular: bool,
     /// The linker asserts that nobody outside of the link derives from its classes.
     pub whole_program_visibility: bool,
+    /// Whether regular LTO makes local what nothing outside of it refers to
+    /// (`-enable-lto-internalization`).
+    pub internalize: bool,
     /// Whether regular LTO makes an object even where no module takes part in it.
     pub always_emit_regular_lto_object: bool,
     /// Where to leave the modules of each stage, as the start of their names; unset, nowhere.
@@ -147,6 +175,13 @@ pub struct Config {
     pub llvm_options: Vec<String>,
     /// The passes that optimize, as text (`OptPipeline`); unset, those of LTO at its level.
     pub opt_pipeline: Option<String>,
+    /// Take no function for one of the standard library's (`Freestanding`).
+    pub freestanding: bool,
+    /// Which bitcode objects carry (`-lto-embed-bitcode`).
+    pub embed_bitcode: BitcodeEmbedding,
+    /// Into how many parts the merged module is split for code generation
+    /// (`ParallelCodeGenParallelismLevel`); 0 and 1 are one.
+    pub lto_partitions: u32,
     /// Print each pass as it runs (`DebugPassManager`).
     pub debug_pass_manager: bool,
     /// Whether the linker may relax loads from the GOT (`X86RelaxRelocations`); LLVM's gold plugin
@@ -167,6 +202,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// How many tasks regular LTO has, whether it has anything to do or not.
+    pub fn regular_tasks(&self) -> usize {
+        self.lto_partitions.max(1) as usize
+    }
+
     /// How the names of what is left of a stage begin; none where nothing is.
     pub fn saves(&self, stage: SavedStage) -> Option<&str> {
         let wanted = self.save_stages.as_ref().is_none_or(|stages| stages.contains(&stage));
@@ -191,12 +231,16 @@ impl Default for Config {
             jobs: None,
             unified_regular: false,
             whole_program_visibility: false,
+            internalize: true,
             always_emit_regular_lto_object: false,
             save_temps: None,
             save_stages: None,
             opt_pipeline: None,
             save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
+            freestanding: false,
+            embed_bitcode: BitcodeEmbedding::DoNotEmbed,
+            lto_partitions: 1,
             debug_pass_manager: false,
             relax_elf_relocations: true,
             max_memory: None,

@@ -251,7 +251,8 @@ fn steer(config: &Config, options: &mut ThinLinkOptions) -> Result<Config> {
     let whole_program_visibility = options.has_whole_program_visibility()
         // What RTTI says of a type is looked up for summaries alone.
         && !options.checks_visibility_to_regular_objects();
-    Ok(Config { llvm_options, whole_program_visibility, ..config.clone() })
+    let internalize = options.enable_lto_internalization;
+    Ok(Config { llvm_options, whole_program_visibility, internalize, ..config.clone() })
 }
 
 fn find_engine(config: &Config, producers: &[Producer]) -> Result<LazyEngine> {

@@ -4,7 +4,7 @@
 //! instead. It decides nothing: the job says what, the settings say how.
 
 use super::job::{Job, Part};
-use crate::config::{OutputKind, RemarkOptions};
+use crate::config::{BitcodeEmbedding, OutputKind, RemarkOptions};
 use crate::engine::{Bytes, FileType, Lease, PassOptions, TargetConfig};
 use crate::error::Result;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub pipeline: String,
     /// Its tuning.
     pub passes: PassOptions,
+    /// Which bitcode the object carries.
+    pub embed_bitcode: BitcodeEmbedding,
     /// Leave out optimization (`CodeGenOnly`).
     pub codegen_only: bool,
     /// What to give.
@@ -81,6 +83,9 @@ pub fn compile(
         if let Some(types) = &job.types {
             lease.resolve_types(types)?;
         }
+        if settings.embed_bitcode == BitcodeEmbedding::PostMergePreOptimized {
+            lease.embed_bitcode(true)?;
+        }
         lease.passes(&settings.pipeline, settings.passes)?;
         if !watch(Stage::Opt, lease)? {
             return Ok(None);
@@ -88,6 +93,9 @@ pub fn compile(
     }
     if !watch(Stage::PreCodegen, lease)? {
         return Ok(None);
+    }
+    if settings.embed_bitcode == BitcodeEmbedding::Optimized {
+        lease.embed_bitcode(false)?;
     }
     let file_type = match settings.output {
         OutputKind::Assembly => FileType::Assembly,

@@ -27,6 +27,7 @@ pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
         target,
         pipeline,
         passes,
+        embed_bitcode,
         codegen_only,
         output,
         keep_value_names,
@@ -34,17 +35,19 @@ pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
     } = settings;
     target_key(&mut key, target);
     key.text("pipeline", pipeline).flag("codegen_only", *codegen_only).debug("output", output);
-    key.flag("keep_value_names", *keep_value_names);
+    key.flag("keep_value_names", *keep_value_names).debug("embed_bitcode", embed_bitcode);
     let PassOptions {
         loop_vectorization,
         slp_vectorization,
         debug_logging: _, // prints
         verify_each: _,   // fails or does nothing
         merge_functions,
+        freestanding,
     } = passes;
     key.flag("loop_vectorization", *loop_vectorization)
         .flag("slp_vectorization", *slp_vectorization)
-        .flag("merge_functions", *merge_functions);
+        .flag("merge_functions", *merge_functions)
+        .flag("freestanding", *freestanding);
     Ok(key.finish())
 }
 
@@ -64,6 +67,7 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         emit_addrsig,
         relax_elf_relocations,
         asm_verbose,
+        contract_objc_arc,
     } = target;
     key.debug("triple", triple)
         .debug("default_triple", default_triple)
@@ -78,7 +82,8 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         .flag("use_init_array", *use_init_array)
         .flag("emit_addrsig", *emit_addrsig)
         .flag("relax_elf_relocations", *relax_elf_relocations)
-        .flag("asm_verbose", *asm_verbose);
+        .flag("asm_verbose", *asm_verbose)
+        .flag("contract_objc_arc", *contract_objc_arc);
 }
 
 /// An option of LLVM's may name a file (a profile, a list of functions): what is in it counts.

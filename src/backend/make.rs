@@ -64,6 +64,8 @@ impl<'c> Cached<'c> {
 pub struct Made {
     /// The object, or what was asked for instead; none where the job was ended before.
     pub object: Option<Bytes>,
+    /// Of a merged module, what stands behind the object where code was generated in parts.
+    pub further: Vec<Bytes>,
     /// Its file in the cache, where it has one.
     pub entry: Option<Entry>,
     /// What LLVM said.
@@ -178,7 +180,7 @@ impl Job {
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
         diagnostics.retain(|said| object.is_ok() || said.severity != Severity::Error);
-        Ok(Made { object: object?, entry: None, diagnostics, remarks, peak_memory })
+        Ok(Made { object: object?, diagnostics, remarks, peak_memory, ..Made::default() })
     }
 
     /// Whether the object may depend on files that inline assembly reads.

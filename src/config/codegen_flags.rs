@@ -3,7 +3,7 @@
 //! In: one word of a command line. Out: a knob of [`Config`] set. libLLVM does not know these words
 //! itself: each of LLVM's programs registers them, and so do we.
 
-use super::{CodeModel, Config, RelocModel};
+use super::{BitcodeEmbedding, CodeModel, Config, RelocModel};
 use crate::error::{Error, Result};
 
 /// What changes code and has no way through the C API yet.
@@ -63,6 +63,11 @@ impl Config {
                 let word = required()?;
                 let model = CodeModel::named(word).ok_or_else(|| no_value(name, word))?;
                 self.code_model = Some(model);
+            }
+            BitcodeEmbedding::OPTION => {
+                let word = required()?;
+                self.embed_bitcode =
+                    BitcodeEmbedding::named(word).ok_or_else(|| no_value(name, word))?;
             }
             // Which debugger to please: clang always passes it with -g. On ELF the code
             // generator's choice without it is gdb's, and that is what clang passes.

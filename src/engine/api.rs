@@ -17,12 +17,16 @@
 //! | `setDiagnosticHandlerCallBack` (C++, as above) | 14 and later | `-pass-remarks=X` prints all |
 //! | `setupLLVMOptimizationRemarks` (C++, as above) | 14 and later | no files of remarks (`remarks`) |
 //! | `IRMover::move` (C++, exported by all that were tried) | 14 and later | no regular LTO of resolutions (`mover`) |
+//! | `embedBitcodeInModule` (C++, exported by all that were tried) | 14 and later | no `-lto-embed-bitcode` (`embed`) |
+//! | `SplitModule` (C++, exported by all that were tried) | 14 and later | no partitions (`partitions`) |
 //!
 //! Signatures are the same in all these versions. `LLVMBool` is an int, enums are ints.
 
 #![allow(unsafe_code)]
 
+use super::embed::Buffer;
 use super::mover::{InMemory, Move, Values};
+use super::partitions::Callback;
 use super::remarks::{Number, SetUp, Text};
 use super::target::OptionBits;
 use crate::error::{Error, Result};
@@ -201,6 +205,11 @@ functions! {
         LLVMGetEnumAttributeKindForName: fn(*const c_char, usize) -> c_uint;
         LLVMCreateEnumAttribute: fn(*mut Context, c_uint, u64) -> *mut Attribute;
         LLVMAddAttributeAtIndex: fn(*mut Value, c_uint, *mut Attribute);
+        LLVMCreateStringAttribute:
+            fn(*mut Context, *const c_char, c_uint, *const c_char, c_uint) -> *mut Attribute;
+        LLVMGetStringAttributeAtIndex:
+            fn(*mut Value, c_uint, *const c_char, c_uint) -> *mut Attribute;
+        LLVMRemoveStringAttributeAtIndex: fn(*mut Value, c_uint, *const c_char, c_uint);
         // Analysis.h, DebugInfo.h, BitReader.h, BitWriter.h, Linker.h
         LLVMVerifyModule: fn(*mut Module, c_int, *mut *mut c_char) -> c_int;
         LLVMStripModuleDebugInfo: fn(*mut Module) -> c_int;
@@ -275,6 +284,14 @@ functions! {
             fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
         _ZN4llvm7IRMover4moveESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EENS_8ArrayRefIPNS_11GlobalValueEEESt8functionIFvRS7_SA_IFvSB_EEEEb:
             fn(*mut c_void, *mut *mut Module, Values, *mut c_void, bool) -> InMemory;
+        // BitcodeWriter.h: see `embed`
+        _ZN4llvm20embedBitcodeInModuleERNS_6ModuleENS_15MemoryBufferRefEbbRKSt6vectorIhSaIhEE:
+            fn(*mut Module, Buffer, bool, bool, *const c_void);
+        // SplitModule.h: see `partitions`
+        _ZN4llvm11SplitModuleERNS_6ModuleEjNS_12function_refIFvSt10unique_ptrIS0_St14default_deleteIS0_EEEEEbb:
+            fn(*mut Module, c_uint, Callback, bool, bool);
+        _ZN4llvm11SplitModuleERNS_6ModuleEjNS_12function_refIFvSt10unique_ptrIS0_St14default_deleteIS0_EEEEEb:
+            fn(*mut Module, c_uint, Callback, bool);
     }
 }
 

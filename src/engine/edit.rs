@@ -471,6 +471,11 @@ impl Editor<'_> {
         found.map_or(Linkage::External, |(_, linkage)| *linkage)
     }
 
+    /// Whether the module has functions whose names begin so.
+    pub(super) fn has_functions(&self, prefix: &[u8]) -> bool {
+        self.values(GlobalKind::Function).any(|function| self.name(function).starts_with(prefix))
+    }
+
     /// Whether the module has a definition of this name.
     pub(super) fn defines(&self, name: &str) -> bool {
         // SAFETY: a live global value.

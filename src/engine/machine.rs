@@ -16,11 +16,14 @@
 #![allow(unsafe_code)]
 
 use super::api::{self, Api};
+use super::builtins;
 use super::clopt;
 use super::composite::Composite;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
+use super::embed;
 use super::mover;
+use super::partitions;
 use super::protocol::{Answer, Request};
 use super::remarks::Remarks;
 use super::target::{Parameters, TargetMachine};
@@ -32,6 +35,9 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// The LLVM whose code generation contracts the reference counting of Objective-C by itself.
+const CODEGEN_CONTRACTS_ARC: u32 = 22;
 
 /// A libLLVM with at most one module being worked on.
 pub(super) struct Machine {
@@ -174,6 +180,20 @@ impl Machine {
                 // SAFETY: a live module.
                 let buffer = unsafe { (self.api.f.LLVMWriteBitcodeToMemoryBuffer)(module) };
                 self.api.with_buffer(buffer, result)?;
+                Ok(Answer::Done)
+            }
+            Request::EmbedBitcode { command_line } => {
+                let (_, module) = self.building()?;
+                embed::embed(&self.api, module, *command_line)?;
+                Ok(Answer::Done)
+            }
+            Request::Split { count } => {
+                let (_, module) = self.building()?;
+                let parts = partitions::split(&self.api, module, *count)?;
+                if let Some(state) = &mut self.state {
+                    state.spent = true;
+                }
+                self.sink.check(false, "").and_then(|()| result(&parts))?;
                 Ok(Answer::Done)
             }
             Request::Emit { file_type } => {
@@ -546,7 +566,7 @@ impl Machine {
     }
 
     fn passes(&self, pipeline: &str, options: PassOptions) -> Result<()> {
-        let (config, _, module) = self.configured()?;
+        let (config, context, module) = self.configured()?;
         let text = c_string(pipeline)?;
         let machine = self.target_machine(&config, module, false)?;
         machine.apply(&config);
@@ -558,9 +578,10 @@ impl Machine {
             debug_logging,
             verify_each,
             merge_functions,
+            freestanding,
         } = options;
         // SAFETY: live options, module and machine; the text outlives the call.
-        let error = unsafe {
+        let run = || unsafe {
             let options = (f.LLVMCreatePassBuilderOptions)();
             (f.LLVMPassBuilderOptionsSetLoopVectorization)(options, loop_vectorization.into());
             (f.LLVMPassBuilderOptionsSetSLPVectorization)(options, slp_vectorization.into());
@@ -571,6 +592,8 @@ impl Machine {
             (f.LLVMDisposePassBuilderOptions)(options);
             error
         };
+        let editor = edit::Editor { api: &self.api, context, module };
+        let error = if freestanding { builtins::without(&editor, run) } else { run() };
         let error = self.api.error(error);
         drop(machine);
         if let Some(text) = error {
@@ -585,6 +608,14 @@ impl Machine {
         result: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let (config, context, module) = self.configured()?;
+        let editor = edit::Editor { api: &self.api, context, module };
+        // As `ModuleHasARC`: all that it looks for are intrinsics of this kind.
+        if config.contract_objc_arc
+            && self.api.version.0 < CODEGEN_CONTRACTS_ARC
+            && editor.has_functions(b"llvm.objc.")
+        {
+            self.passes("objc-arc-contract", PassOptions::at_level(0))?;
+        }
         let machine = self.target_machine(&config, module, true)?;
         let missing = machine.apply(&config);
         let editor = edit::Editor { api: &self.api, context, module };

@@ -12,6 +12,7 @@
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
+//! builtins, embed, partitions: what LLVM's LTO does around optimization and code generation
 //! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
 //! ```
@@ -24,10 +25,12 @@
 //! conversation is held with a thread of this process.
 
 mod api;
+mod builtins;
 mod clopt;
 mod composite;
 mod diagnostics;
 mod edit;
+mod embed;
 mod identity;
 mod lazy;
 mod locate;
@@ -35,6 +38,7 @@ mod machine;
 mod memory;
 mod mover;
 pub mod options;
+mod partitions;
 mod pool;
 mod producer;
 mod protocol;
@@ -52,7 +56,7 @@ pub use identity::identity;
 pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::{Bytes, NamedBytes, give_back_freed_memory};
-pub use pool::{Engine, Lease};
+pub use pool::{Engine, Lease, Parts};
 pub use producer::Producer;
 pub use serve::worker_main;
 pub use target::default_cpu;
@@ -127,6 +131,9 @@ pub struct TargetConfig {
     pub relax_elf_relocations: bool,
     /// Comments in assembly (`AsmVerbose`).
     pub asm_verbose: bool,
+    /// Turn what is left of the calls of Objective-C's reference counting into what its runtime
+    /// has, before code is generated: libLTO's two code generators do so, the linker plugin not.
+    pub contract_objc_arc: bool,
 }
 
 impl Default for TargetConfig {
@@ -148,6 +155,7 @@ impl Default for TargetConfig {
             emit_addrsig: false,
             relax_elf_relocations: true,
             asm_verbose: false,
+            contract_objc_arc: false,
         }
     }
 }
@@ -165,6 +173,8 @@ pub struct PassOptions {
     pub verify_each: bool,
     /// Merge equal functions.
     pub merge_functions: bool,
+    /// Take no function for one of the standard library's (`Freestanding`).
+    pub freestanding: bool,
 }
 
 impl PassOptions {
@@ -176,6 +186,7 @@ impl PassOptions {
             debug_logging: false,
             verify_each: false,
             merge_functions: false,
+            freestanding: false,
         }
     }
 }

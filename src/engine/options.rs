@@ -14,7 +14,7 @@
 //!   with the value that is the default anyway they are taken, with any other they are an error.
 
 use super::{CodeModel, RelocModel, TargetConfig};
-use crate::config::{RemarkOptions, Remarks};
+use crate::config::{BitcodeEmbedding, RemarkOptions, Remarks};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
@@ -41,6 +41,10 @@ pub struct Options {
     pub opt_level: Option<u8>,
     /// `-disable-llvm-verifier`, of libLTO.
     pub disable_verify: Option<bool>,
+    /// `-lto-freestanding`.
+    pub freestanding: bool,
+    /// `-lto-embed-bitcode`, which the legacy ThinLTO code generator does not look at.
+    pub embed_bitcode: BitcodeEmbedding,
     /// `-lto-pass-remarks-output` and its companions.
     pub remarks: Option<Remarks>,
     /// What is left, for [`super::EngineConfig::cl_opts`].
@@ -61,7 +65,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Options whose fields are out of reach, with the values that are the default anyway.
-const OUT_OF_REACH: [(&str, &[&str]); 61] = [
+const OUT_OF_REACH: [(&str, &[&str]); 60] = [
     ("thread-model", &["posix"]),
     ("large-data-threshold", &[]),
     ("exception-model", &["default"]),
@@ -121,7 +125,6 @@ const OUT_OF_REACH: [(&str, &[&str]); 61] = [
     ("crel", FALSE),
     ("x86-relax-relocations", TRUE),
     ("x86-sse2avx", FALSE),
-    ("lto-freestanding", FALSE),
     ("pass-remarks-output", &[]),
     ("lto-stats-file", &[]),
 ];
@@ -172,6 +175,12 @@ impl Options {
             // The engine never keeps the names of local values.
             "lto-discard-value-names" => {
                 truth(name, value)?;
+            }
+            "lto-freestanding" => self.freestanding = truth(name, value)?,
+            BitcodeEmbedding::OPTION => {
+                let word = required()?;
+                let chosen = BitcodeEmbedding::named(word);
+                self.embed_bitcode = chosen.ok_or_else(|| unknown_word(name, word))?;
             }
             "mcpu" => self.mcpu = Some(required()?.to_string()),
             "mattr" => {

@@ -4,6 +4,7 @@
 //! slot at a time; each is a conversation with one machine. Knows nothing of how a machine works.
 
 use super::locate::{Library, LibraryInfo};
+use super::partitions;
 use super::protocol::{Answer, Request};
 use super::worker::Connection;
 use super::{
@@ -14,6 +15,7 @@ use crate::config::RemarkOptions;
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many requests may wait for their answers. What is on its way in both directions must fit the
@@ -253,6 +255,19 @@ impl Lease {
         self.bulk(Request::WriteBitcode)
     }
 
+    /// Puts the module's bitcode into it, for `.llvmbc`; with `command_line` an empty `.llvmcmd`, too.
+    pub fn embed_bitcode(&mut self, command_line: bool) -> Result<()> {
+        self.done(Request::EmbedBitcode { command_line }, None)
+    }
+
+    /// Takes the module apart into so many others, as bitcode, whose code together is that of the
+    /// module. It consumes the module, as [`Lease::emit`] does.
+    pub fn split(&mut self, count: u32) -> Result<Parts> {
+        let bytes = self.bulk(Request::Split { count })?;
+        let ranges = partitions::ranges(&bytes)?;
+        Ok(Parts { bytes, ranges })
+    }
+
     /// Generates code. It consumes the module: only `reset`, `new_module` and `load` may follow.
     pub fn emit(&mut self, file_type: FileType) -> Result<Bytes> {
         self.bulk(Request::Emit { file_type })
@@ -408,6 +423,20 @@ impl Lease {
                 Err(asked.blame(error))
             }
         }
+    }
+}
+
+/// What [`Lease::split`] gives.
+#[derive(Debug)]
+pub struct Parts {
+    bytes: Bytes,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Parts {
+    /// The bitcode of each part, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.ranges.iter().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
     }
 }
 

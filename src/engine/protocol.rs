@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 10;
+pub(super) const VERSION: u32 = 11;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +52,10 @@ pub(super) enum Request {
     ResolveTypes,
     /// Answer with bitcode as bulk.
     WriteBitcode,
+    /// Put the module's bitcode into it, and an empty command line where that is said.
+    EmbedBitcode { command_line: bool },
+    /// Answer with the bitcode of so many parts of the module as bulk, which consumes it.
+    Split { count: u32 },
     /// Answer with machine code as bulk.
     Emit { file_type: FileType },
     /// List the global values.
@@ -79,6 +83,8 @@ impl Request {
             Request::Passes { .. } => "optimizing",
             Request::ResolveTypes => "resolving type tests",
             Request::WriteBitcode => "writing bitcode",
+            Request::EmbedBitcode { .. } => "embedding bitcode",
+            Request::Split { .. } => "splitting the module",
             Request::Emit { .. } => "generating code",
             Request::Globals => "listing symbols",
             Request::Reset => "starting anew",
@@ -144,12 +150,14 @@ impl Request {
                     debug_logging,
                     verify_each,
                     merge_functions,
+                    freestanding,
                 } = *options;
                 w.bool(loop_vectorization);
                 w.bool(slp_vectorization);
                 w.bool(debug_logging);
                 w.bool(verify_each);
                 w.bool(merge_functions);
+                w.bool(freestanding);
             }
             Request::WriteBitcode => w.u8(9),
             Request::Emit { file_type } => {
@@ -178,6 +186,14 @@ impl Request {
                 w.list(keep, |w, name| w.str(name));
             }
             Request::ResolveTypes => w.u8(16),
+            Request::EmbedBitcode { command_line } => {
+                w.u8(19);
+                w.bool(*command_line);
+            }
+            Request::Split { count } => {
+                w.u8(20);
+                w.u32(*count);
+            }
         }
         w.0
     }
@@ -216,6 +232,7 @@ impl Request {
                     debug_logging: r.bool()?,
                     verify_each: r.bool()?,
                     merge_functions: r.bool()?,
+                    freestanding: r.bool()?,
                 },
             },
             9 => Request::WriteBitcode,
@@ -241,6 +258,8 @@ impl Request {
             18 => Request::TakeRemarks,
             15 => Request::Merge { identifier: r.str()?, keep: r.list(Reader::str)? },
             16 => Request::ResolveTypes,
+            19 => Request::EmbedBitcode { command_line: r.bool()? },
+            20 => Request::Split { count: r.u32()? },
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -389,6 +408,7 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
         emit_addrsig,
         relax_elf_relocations,
         asm_verbose,
+        contract_objc_arc,
     } = config;
     w.opt(triple.as_deref(), Writer::str);
     w.opt(default_triple.as_deref(), Writer::str);
@@ -404,6 +424,7 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
     w.bool(*emit_addrsig);
     w.bool(*relax_elf_relocations);
     w.bool(*asm_verbose);
+    w.bool(*contract_objc_arc);
 }
 
 fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
@@ -434,6 +455,7 @@ fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
         emit_addrsig: r.bool()?,
         relax_elf_relocations: r.bool()?,
         asm_verbose: r.bool()?,
+        contract_objc_arc: r.bool()?,
     })
 }
 
@@ -636,6 +658,8 @@ mod tests {
             Request::Internalize { preserve: vec![name()] },
             Request::Passes { pipeline: "lto<O2>".into(), options: PassOptions::at_level(2) },
             Request::ResolveTypes,
+            Request::EmbedBitcode { command_line: true },
+            Request::Split { count: 3 },
             Request::WriteBitcode,
             Request::Emit { file_type: FileType::Object },
             Request::Globals,

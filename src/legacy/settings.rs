@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::inputs::Modules;
 use crate::backend::{Rounds, Settings as BackendSettings};
 use crate::cache::Policy;
-use crate::config::{OutputKind, RelocModel, Remarks};
+use crate::config::{BitcodeEmbedding, OutputKind, RelocModel, Remarks};
 use crate::distributed;
 use crate::engine::options::Options;
 use crate::engine::{CodeModel, EngineConfig, PassOptions, TargetConfig, default_cpu};
@@ -100,8 +100,11 @@ impl Resolved {
         let triple = modules.triple();
         let parsed = Triple::parse(triple.as_bytes());
         let reloc = settings.reloc.unwrap_or_else(|| default_reloc(&parsed));
-        let mut target =
-            TargetConfig { code_model: default_code_model(&parsed), ..TargetConfig::default() };
+        let mut target = TargetConfig {
+            code_model: default_code_model(&parsed),
+            contract_objc_arc: true,
+            ..TargetConfig::default()
+        };
         options.apply(&mut target);
         // LLVM's legacy code generator takes these from its callers alone.
         target.cpu = match settings.cpu.as_str() {
@@ -120,8 +123,10 @@ impl Resolved {
                 loop_vectorization: true,
                 slp_vectorization: true,
                 debug_logging: settings.debug_pass_manager,
+                freestanding: options.freestanding,
                 ..PassOptions::at_level(level)
             },
+            embed_bitcode: BitcodeEmbedding::DoNotEmbed,
             codegen_only: false,
             output: OutputKind::Objects,
             keep_value_names: false,

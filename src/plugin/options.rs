@@ -54,7 +54,6 @@ enum Unserved {
 
 /// LLVM's words, without value or up to and with the `=`.
 const UNSERVED: &[(&str, Unserved)] = &[
-    ("lto-partitions=", Unserved::Warning),
     ("sample-profile=", Unserved::Error),
     ("cs-profile-generate", Unserved::Error),
     ("merge-functions", Unserved::Warning),
@@ -119,7 +118,11 @@ impl Options {
                 "opt-remarks-hotness-threshold" => {
                     self.remarks.hotness_threshold = RemarkOptions::threshold(&value)?;
                 }
-                "lto-partitions" if value == "1" => {}
+                "lto-partitions" => {
+                    self.config.lto_partitions = value.parse().map_err(|_| {
+                        Error::misuse(format!("Invalid codegen partition level: {value}"))
+                    })?;
+                }
                 "time-trace" => self.time_trace = Some(value),
                 "thinlto-index-only" => {
                     self.index_only = true;
@@ -346,6 +349,7 @@ mod tests {
     fn bad_values_get_llvms_words() {
         assert_eq!(cause("O7"), "Optimization level must be between 0 and 3");
         assert_eq!(cause("Os"), "Optimization level must be between 0 and 3");
+        assert_eq!(cause("lto-partitions=x"), "Invalid codegen partition level: x");
         assert_eq!(cause("jobs=many"), "Invalid parallelism level: many");
         assert_eq!(cause("time-trace-granularity=no"), "Invalid time trace granularity: no");
         assert!(cause("-function-sections=2").contains("invalid value for boolean"));

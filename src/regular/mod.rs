@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 
 use crate::bitcode::{BitcodeFile, Extent, Module};
+use crate::config::BitcodeEmbedding;
 use crate::container::FileBytes;
 use crate::distributed::write_atomically;
 use crate::engine::options::Options;
@@ -91,6 +92,9 @@ pub struct Settings {
     pub file_type: FileType,
     /// Print each pass as it runs.
     pub debug_pass_manager: bool,
+    /// Verify the module before and after optimization, too (`DisableVerify`, the other way round),
+    /// unless `-disable-llvm-verifier` says otherwise.
+    pub verify: bool,
 }
 
 /// A regular LTO link.
@@ -141,6 +145,7 @@ impl RegularLto {
                 restore_linkage: false,
                 file_type: FileType::Object,
                 debug_pass_manager: false,
+                verify: false,
             },
             inputs: Vec::new(),
             based_on_first: false,
@@ -199,7 +204,7 @@ impl RegularLto {
         let object = self.step(|work, inputs, settings, _| {
             work.verify(inputs)?;
             work.restore_linkage()?;
-            let object = work.lease.emit(settings.file_type)?;
+            let object = work.code(settings)?;
             if let Some(file) = work.options.remarks.as_ref().and_then(|r| r.file.as_ref()) {
                 write_atomically(file, &work.lease.take_remarks()?)?;
             }
@@ -208,6 +213,28 @@ impl RegularLto {
         // Code generation uses up the module. Whoever asks again gets it made again.
         self.work = None;
         object
+    }
+
+    /// Generates code for the merged module as it is, in so many parts one after another: an object
+    /// for each.
+    ///
+    /// # Errors
+    /// As [`Self::compile_optimized`].
+    pub fn compile_parts(&mut self, count: u32) -> Result<Vec<Bytes>> {
+        let objects = self.step(|work, inputs, settings, _| {
+            work.verify(inputs)?;
+            work.restore_linkage()?;
+            let parts = work.lease.split(count)?;
+            let generate = |bitcode: &[u8]| {
+                work.lease.reset()?;
+                work.lease.load(MERGED_NAME, bitcode)?;
+                work.set_target(inputs, settings)?;
+                work.code(settings)
+            };
+            parts.iter().map(generate).collect()
+        });
+        self.work = None;
+        objects
     }
 
     /// Runs a step on the merged module, which is made first where there is none. After an error
@@ -345,12 +372,21 @@ impl Work {
             emit_addrsig: false,
             relax_elf_relocations: true,
             asm_verbose: false,
+            contract_objc_arc: true,
         };
         self.options.apply(&mut config);
         if config.cpu.is_empty() {
             config.cpu = default_cpu(&self.target.triple).to_owned();
         }
         self.lease.set_target(&config)
+    }
+
+    /// Code for the module in the lease.
+    fn code(&mut self, settings: &Settings) -> Result<Bytes> {
+        if self.options.embed_bitcode == BitcodeEmbedding::Optimized {
+            self.lease.embed_bitcode(false)?;
+        }
+        self.lease.emit(settings.file_type)
     }
 
     fn level(&self) -> u8 {
@@ -377,9 +413,17 @@ impl Work {
         let level = self.level();
         let options = PassOptions {
             debug_logging: settings.debug_pass_manager,
+            freestanding: self.options.freestanding,
             ..PassOptions::at_level(level)
         };
-        self.lease.passes(&format!("lto<O{level}>"), options)?;
+        if self.options.embed_bitcode == BitcodeEmbedding::PostMergePreOptimized {
+            self.lease.embed_bitcode(true)?;
+        }
+        let pipeline = match self.options.disable_verify.unwrap_or(!settings.verify) {
+            true => format!("lto<O{level}>"),
+            false => format!("verify,lto<O{level}>,verify"),
+        };
+        self.lease.passes(&pipeline, options)?;
         self.optimized = true;
         Ok(())
     }

@@ -16,11 +16,11 @@ use crate::backend::{
     TwoRounds,
 };
 use crate::cache::Cache;
-use crate::config::{Config, OutputKind, SavedStage};
+use crate::config::{BitcodeEmbedding, Config, OutputKind, SavedStage};
 use crate::distributed::write_atomically;
 use crate::engine::{
-    self, Bytes, Diagnostic, Edit, FileType, GlobalInfo, LazyEngine, Lease, Linkage, PassOptions,
-    TargetConfig,
+    self, Bytes, Diagnostic, Edit, FileType, GlobalInfo, LazyEngine, Lease, Linkage, Parts,
+    PassOptions, TargetConfig,
 };
 use crate::error::{Error, Result};
 use crate::ir::ModuleHash;
@@ -111,11 +111,13 @@ pub(super) fn compile(
             };
             path.iter().try_for_each(|path| write_atomically(path, remarks))?;
         }
-        outputs.extend(made.object.map(|bytes| Output {
-            task: unit.task,
+        let mut entry = made.entry;
+        let objects = made.object.into_iter().chain(made.further);
+        outputs.extend(objects.enumerate().map(|(part, bytes)| Output {
+            task: unit.task + part,
             name: name(unit, inputs),
             bytes,
-            entry: made.entry,
+            entry: entry.take(),
         }));
     }
     Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })
@@ -160,6 +162,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         target: target(config),
         pipeline: pipeline(config, "thinlto"),
         passes: passes(config),
+        embed_bitcode: config.embed_bitcode,
         codegen_only: false,
         output: config.output,
         // Whoever asks for the stages wants to read them.
@@ -199,6 +202,14 @@ fn suffix(stage: SavedStage) -> &'static str {
     }
 }
 
+/// What became of the merged module.
+enum Merged {
+    Nothing,
+    Object(Bytes),
+    /// Code is still to be generated.
+    Parts(Parts),
+}
+
 struct Unit<'c, 'a> {
     config: &'c Config,
     inputs: &'c [Input<'a>],
@@ -227,19 +238,77 @@ impl<'c, 'a> Unit<'c, 'a> {
             return self.thin(module, engine);
         }
         let mut lease = engine.get()?.lease()?;
-        let object = self.regular(&mut lease);
+        let merged = self.regular(&mut lease);
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
-        diagnostics.retain(|d| object.is_ok() || d.severity != engine::Severity::Error);
+        diagnostics.retain(|d| merged.is_ok() || d.severity != engine::Severity::Error);
         let remarks = match &self.settings.remarks {
-            Some(_) if object.is_ok() => Some(lease.take_remarks()?),
+            Some(_) if merged.is_ok() => Some(lease.take_remarks()?),
             _ => None,
         };
         let peak_memory = lease.peak_memory();
-        Ok(Made { object: object?, entry: None, diagnostics, remarks, peak_memory })
+        let mut made = Made { diagnostics, remarks, peak_memory, ..Made::default() };
+        match merged? {
+            Merged::Nothing => {}
+            Merged::Object(object) => made.object = Some(object),
+            Merged::Parts(parts) => {
+                // The parts want machines, of which there may be one alone.
+                drop(lease);
+                self.parts(&parts, engine, &mut made)?;
+            }
+        }
+        Ok(made)
     }
 
-    fn regular(&self, lease: &mut Lease) -> Result<Option<Bytes>> {
+    /// Generates code for the parts of the merged module, several at a time, as `splitCodeGen` of
+    /// LTOBackend.cpp.
+    fn parts(&self, parts: &Parts, engine: &LazyEngine, made: &mut Made) -> Result<()> {
+        let generate = |part: usize, bitcode: &[u8]| {
+            let mut lease = engine.get()?.lease()?;
+            lease.keep_value_names(self.settings.keep_value_names)?;
+            lease.load(MERGED, bitcode)?;
+            lease.set_target(&self.settings.target)?;
+            self.save_part(&mut lease, SavedStage::PreCodegen, part)?;
+            let object = self.code(&mut lease)?;
+            Ok((object, lease.take_diagnostics()))
+        };
+        let done: Vec<Result<(Bytes, Vec<Diagnostic>)>> = std::thread::scope(|scope| {
+            let generate = &generate;
+            let started = parts.iter().enumerate().map(|(part, bitcode)| {
+                std::thread::Builder::new()
+                    .name("lto-part".into())
+                    .spawn_scoped(scope, move || generate(part, bitcode))
+                    .map_err(|error| Error::io("cannot start a thread", &error))
+            });
+            let started: Vec<_> = started.collect();
+            let joined = started.into_iter().map(|thread| {
+                thread?.join().unwrap_or_else(|_| Err(Error::engine("a part's thread has failed")))
+            });
+            joined.collect()
+        });
+        for part in done {
+            let (object, said) = part?;
+            made.diagnostics.extend(said);
+            match &made.object {
+                None => made.object = Some(object),
+                Some(_) => made.further.push(object),
+            }
+        }
+        Ok(())
+    }
+
+    /// Code for the module as it stands.
+    fn code(&self, lease: &mut Lease) -> Result<Bytes> {
+        if self.config.embed_bitcode == BitcodeEmbedding::Optimized {
+            lease.embed_bitcode(false)?;
+        }
+        lease.emit(match self.config.output {
+            OutputKind::Assembly => FileType::Assembly,
+            _ => FileType::Object,
+        })
+    }
+
+    fn regular(&self, lease: &mut Lease) -> Result<Merged> {
         lease.keep_value_names(self.settings.keep_value_names)?;
         if let Some(remarks) = &self.settings.remarks {
             lease.write_remarks(remarks)?;
@@ -272,7 +341,7 @@ impl<'c, 'a> Unit<'c, 'a> {
                 lease.edit(&self.virtual_calls(exported))?;
                 self.save(lease, SavedStage::PreOpt)?;
                 if self.config.output == OutputKind::Nothing {
-                    return Ok(None);
+                    return Ok(Merged::Nothing);
                 }
                 let edits = self.prevail(&lease.globals()?, prevailing);
                 lease.edit(&edits)?;
@@ -281,17 +350,19 @@ impl<'c, 'a> Unit<'c, 'a> {
         }
         self.save(lease, SavedStage::Internalize)?;
         if self.config.output == OutputKind::Bitcode {
-            return lease.write_bitcode().map(Some);
+            return lease.write_bitcode().map(Merged::Object);
         }
         lease.set_target(&self.settings.target)?;
+        if self.config.embed_bitcode == BitcodeEmbedding::PostMergePreOptimized {
+            lease.embed_bitcode(true)?;
+        }
         lease.passes(&pipeline(self.config, "lto"), self.settings.passes)?;
         self.save(lease, SavedStage::Opt)?;
+        if self.config.lto_partitions > 1 {
+            return lease.split(self.config.lto_partitions).map(Merged::Parts);
+        }
         self.save(lease, SavedStage::PreCodegen)?;
-        let file_type = match self.config.output {
-            OutputKind::Assembly => FileType::Assembly,
-            _ => FileType::Object,
-        };
-        lease.emit(file_type).map(Some)
+        self.code(lease).map(Merged::Object)
     }
 
     /// What optimization may take for granted of virtual tables and tests of their types.
@@ -318,7 +389,7 @@ impl<'c, 'a> Unit<'c, 'a> {
             }
             let name = || g.name.clone();
             edits.push(Edit::SetUnnamedAddr { name: name(), unnamed_addr: of.unnamed_addr });
-            if of.internalize {
+            if of.internalize && self.config.internalize {
                 edits.push(Edit::SetLinkage { name: name(), linkage: Linkage::Internal });
             }
         }
@@ -331,7 +402,7 @@ impl<'c, 'a> Unit<'c, 'a> {
         let has_hash = link.index.module(id).is_some_and(|m| m.hash != ModuleHash::default());
         let cached = self.cached.filter(|_| has_hash);
         // The number by which an unchanged link asks, where all modules are thin.
-        let number = self.unit.task.saturating_sub(1);
+        let number = self.unit.task.saturating_sub(self.config.regular_tasks());
         let made = link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
             self.save(lease, stage.into())?;
             Ok(true)
@@ -402,13 +473,18 @@ impl<'c, 'a> Unit<'c, 'a> {
     /// Leaves the module as it stands: `out.0.4.opt.bc` for the merged one, a thin one beside its
     /// input.
     fn save(&self, lease: &mut Lease, stage: SavedStage) -> Result<()> {
+        self.save_part(lease, stage, 0)
+    }
+
+    /// The same of a part of the merged module.
+    fn save_part(&self, lease: &mut Lease, stage: SavedStage, part: usize) -> Result<()> {
         let Some(prefix) = self.config.saves(stage) else { return Ok(()) };
         let prefix = match &self.unit.kind {
             UnitKind::Thin { input, .. } if self.config.save_temps_beside_inputs => {
                 let input = self.inputs.get(*input);
                 format!("{}.", input.map_or("", |input| input.identifier.as_str()))
             }
-            _ => format!("{prefix}{}.", self.unit.task),
+            _ => format!("{prefix}{}.", self.unit.task + part),
         };
         let path = format!("{prefix}{}", suffix(stage));
         write_atomically(Path::new(&path), &lease.write_bitcode()?)
@@ -439,6 +515,7 @@ fn pipeline(config: &Config, sort: &str) -> String {
 fn passes(config: &Config) -> PassOptions {
     PassOptions {
         debug_logging: config.debug_pass_manager,
+        freestanding: config.freestanding,
         ..PassOptions::at_level(config.opt_level)
     }
 }

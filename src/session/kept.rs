@@ -117,6 +117,7 @@ fn link_key(
         unified_regular,
         // Of the thin link's options.
         whole_program_visibility: _,
+        internalize: _,
         always_emit_regular_lto_object,
         // In the backends' settings.
         opt_level: _,
@@ -126,6 +127,8 @@ fn link_key(
         override_triple: _,
         reloc_model,
         code_model: _,
+        freestanding: _,
+        embed_bitcode: _,
         function_sections: _,
         data_sections: _,
         output: _,
@@ -134,6 +137,7 @@ fn link_key(
         debug_pass_manager: _,
         relax_elf_relocations: _,
         // Objects are the same.
+        lto_partitions: _,
         jobs: _,
         max_memory: _,
         save_temps: _,
@@ -211,8 +215,8 @@ fn unchanged(
     }
     let find = |(number, input): (usize, &Input<'_>)| {
         let Made { object, entry, .. } = cached.whole_link(number)?;
-        // Task 0 is regular LTO's.
-        Some(Output { task: number + 1, name: input.identifier.clone(), bytes: object?, entry })
+        let task = number + config.regular_tasks();
+        Some(Output { task, name: input.identifier.clone(), bytes: object?, entry })
     };
     let outputs = inputs.par_iter().enumerate().map(find).collect::<Option<Vec<Output>>>()?;
     Some((outputs, Vec::new()))

@@ -179,7 +179,10 @@ pub(super) fn plan<'a>(
     let mut units = regular_unit(config, inputs, pending, &names, summaries.as_ref())?;
     let thin = match summaries.filter(|_| !thin.is_empty()) {
         None => None,
-        Some(summaries) => Some(link_thin(summaries, inputs, thin, &mut units)?),
+        Some(summaries) => {
+            let first_task = config.regular_tasks();
+            Some(link_thin(summaries, inputs, thin, first_task, &mut units)?)
+        }
     };
     Ok(Plan { units, thin, names: names.len() })
 }
@@ -222,6 +225,7 @@ fn link_thin<'a>(
     summaries: Summaries,
     inputs: &[Input<'a>],
     modules: Vec<(usize, BitcodeModule<'a>)>,
+    first_task: usize,
     units: &mut Vec<PlannedUnit<'a>>,
 ) -> Result<ThinPlan<'a>> {
     let Summaries { read, plan } = summaries;
@@ -235,7 +239,7 @@ fn link_thin<'a>(
             *slot = Some(Source { identifier: source.identifier.clone(), place, location });
         }
         let kind = UnitKind::Thin { input, module: id };
-        units.push(PlannedUnit { task: number + 1, kind });
+        units.push(PlannedUnit { task: first_task + number, kind });
     }
     Ok(ThinPlan { index: read.index, plan, sources })
 }

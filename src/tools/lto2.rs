@@ -381,6 +381,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 let value = parser.value(&name, value)?;
                 job.config.cache_directory = Some(OsStr::from_bytes(&value).into());
             }
+            b"lto-freestanding" => job.config.freestanding = boolean(&name, value)?,
             b"debug-pass-manager" => job.config.debug_pass_manager = boolean(&name, value)?,
             // How LLVM keeps its memory.
             b"lto-keep-symbol-copies" => {}

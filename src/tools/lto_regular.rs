@@ -28,6 +28,7 @@ pub(super) struct RegularOptions {
     save_merged: bool,
     save_before_opt: bool,
     restore_linkage: bool,
+    disable_verify: bool,
     assembly: bool,
     parallelism: u32,
 }
@@ -48,6 +49,7 @@ impl RegularOptions {
             b"save-linked-module" => self.save_linked = boolean(name, value)?,
             b"save-merged-module" => self.save_merged = boolean(name, value)?,
             b"lto-save-before-opt" => self.save_before_opt = boolean(name, value)?,
+            b"disable-verify" => self.disable_verify = boolean(name, value)?,
             b"restore-linkage" => self.restore_linkage = boolean(name, value)?,
             // All messages are printed in one way here.
             b"use-diagnostic-handler" => drop(boolean(name, value)?),
@@ -80,12 +82,6 @@ impl RegularOptions {
 /// Links.
 pub(super) fn run(job: &Job<'_>) -> Result<()> {
     let options = &job.regular;
-    if options.parallelism > 1 {
-        return Err(Error::unsupported(
-            "code generation in several partitions (-j) is not served: LLVM's C API does not split \
-             modules",
-        ));
-    }
     if options.save_merged && job.output.is_none() {
         return Err(Error::misuse(": -save-merged-module must be specified with -o"));
     }
@@ -96,6 +92,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
     lto.settings.reloc = Options::parse(job.code.llvm_options())?.relocation_model;
     lto.settings.debug_pass_manager = job.code.debug_pass_manager();
     lto.settings.should_internalize = internalizes(job.code.llvm_options())?;
+    lto.settings.verify = !options.disable_verify;
     lto.settings.restore_linkage = options.restore_linkage;
     if options.assembly {
         lto.settings.file_type = FileType::Assembly;
@@ -159,7 +156,13 @@ fn steps(job: &Job<'_>, lto: &mut RegularLto) -> Result<()> {
     if job.regular.save_merged {
         save(lto, b".merged.bc")?;
     }
-    write_output(output, &lto.compile_optimized()?)
+    if job.regular.parallelism <= 1 {
+        return write_output(output, &lto.compile_optimized()?);
+    }
+    for (number, object) in lto.compile_parts(job.regular.parallelism)?.iter().enumerate() {
+        write_output(&[&**output, format!(".{number}").as_bytes()].concat(), object)?;
+    }
+    Ok(())
 }
 
 fn open(file: &[u8], options: &RegularOptions, lto: &mut RegularLto) -> Result<Input> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::command_line::{Parser, Word, boolean};
 use super::lto::{Job, path, suffixed, write_output};
+use super::lto_stages::severity;
 use crate::cache::Policy;
 use crate::container::FileBytes;
 use crate::distributed;
@@ -59,9 +60,8 @@ impl CodeOptions {
                 self.policy = self.policy.with_expiration(number(name, value, parser)?);
             }
             b"debug-pass-manager" => self.settings.debug_pass_manager = boolean(name, value)?,
-            // Verification is no part of what comes out; the level is not the legacy driver's.
-            // How LLVM up to 20 keeps debug information meanwhile, too.
-            b"disable-verify" | b"try-experimental-debuginfo-iterators" => {
+            // How LLVM up to 20 keeps debug information meanwhile.
+            b"try-experimental-debuginfo-iterators" => {
                 boolean(name, value)?;
             }
             _ => {
@@ -166,7 +166,7 @@ pub(super) fn run(job: &Job<'_>, codegen_only: bool) -> Result<()> {
         .collect();
     let outcome = legacy::run(&settings, &inputs, &Terminal::stderr())?;
     for said in &outcome.diagnostics {
-        eprintln!("{}: {}", said.module, said.text);
+        eprintln!("{}: {}: {}", severity(said.severity), said.module, said.text);
     }
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");

@@ -1,0 +1,245 @@
+//! Options of LLVM's LTO that change what comes out or what is printed, each beside LLVM's programs of
+//! the same version.
+
+mod support;
+
+use std::process::Command;
+
+use support::{Scratch, checked, llvm};
+
+const VERSIONS: [u32; 2] = [19, 22];
+
+/// One of our programs under LLVM's name.
+fn ours(s: &Scratch, version: u32, program: &str, args: &str) -> Command {
+    let path = match program {
+        "llvm-lto" => env!("CARGO_BIN_EXE_llvm-lto"),
+        _ => env!("CARGO_BIN_EXE_llvm-lto2"),
+    };
+    let mut command = s.command(path, args);
+    command.env("LTO_LLVM", llvm(version));
+    command
+}
+
+/// Runs LLVM's program and ours, `$O` in `args` being "their" and "our"; gives what both said, output
+/// and errors.
+fn both(s: &Scratch, version: u32, program: &str, args: &str) -> [String; 2] {
+    let said = |mut command: Command| {
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(output.status.success(), "{command:?}: {said}");
+        said
+    };
+    let theirs = s.command(&format!("{program}-{version}"), &args.replace("$O", "their"));
+    [said(theirs), said(ours(s, version, program, &args.replace("$O", "our")))]
+}
+
+/// Asserts that a file of ours is LLVM's.
+fn same(s: &Scratch, suffix: &str, what: &str) {
+    assert!(s.read(&format!("our{suffix}")) == s.read(&format!("their{suffix}")), "{what}");
+}
+
+/// Resolutions of a program whose definitions are all the link's own, `main` being the only one
+/// that something outside refers to.
+fn resolve(s: &Scratch, version: u32, files: &[&str]) -> String {
+    let mut defined = Vec::new();
+    let mut words = vec!["run".to_owned()];
+    for file in files {
+        let table = s.run(&format!("llvm-lto2-{version}"), &format!("dump-symtab {file}"));
+        for line in table.lines().filter(|line| !line.contains(':')) {
+            let Some((flags, name)) = line.split_once(' ') else { continue };
+            let (flags, name) = (flags.trim(), name.trim());
+            if flags.len() != 8 {
+                continue;
+            }
+            let prevails = !flags.contains('U') && !defined.contains(&name.to_owned());
+            let said = match (prevails, name.trim_start_matches('_')) {
+                (true, "main") => "plx",
+                (true, _) => "pl",
+                (false, _) => "",
+            };
+            defined.extend(prevails.then(|| name.to_owned()));
+            words.push(format!("-r={file},{name},{said}"));
+        }
+    }
+    words.extend(files.iter().map(|&file| file.to_owned()));
+    words.join(" ")
+}
+
+#[test]
+fn the_library_is_unknown_to_freestanding_code() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-freestanding-{version}"));
+        // Only where the whole program is seen is it known what is printed.
+        s.write(
+            "a.c",
+            "int printf(const char *, ...);\n\
+             __attribute__((noinline)) void say(const char *how, const char *s) { printf(how, s); }\n\
+             int main(int c, char **v) { say(\"%s\\n\", v[0]); return c; }\n",
+        );
+        s.clang(version, "-O1 -flto=thin -c a.c -o thin.o");
+        s.clang(version, "-O1 -flto=full -c a.c -o full.o");
+        let calls = |object: &str| s.run("nm", object);
+        for (option, called) in [("", " puts\n"), (" -lto-freestanding", " printf\n")] {
+            both(&s, version, "llvm-lto", &format!("full.o -exported-symbol=main -o $O.o{option}"));
+            same(&s, ".o", option);
+            assert!(calls("our.o").contains(called), "LLVM {version}: {option}");
+            let action = format!("-thinlto-action=run thin.o -exported-symbol=main{option}");
+            s.run(&format!("llvm-lto-{version}"), &action);
+            s.run("mv", "thin.o.thinlto.o their.thin.o");
+            checked(ours(&s, version, "llvm-lto", &action));
+            s.run("mv", "thin.o.thinlto.o our.thin.o");
+            same(&s, ".thin.o", option);
+            assert!(calls("our.thin.o").contains(called), "LLVM {version}: {option}");
+            for file in ["thin.o", "full.o"] {
+                let link = resolve(&s, version, &[file]);
+                both(&s, version, "llvm-lto2", &format!("{link} -o $O{option}"));
+                let task = if file == "thin.o" { ".1" } else { ".0" };
+                same(&s, task, option);
+                assert!(calls(&format!("our{task}")).contains(called), "LLVM {version}: {option}");
+            }
+        }
+    }
+}
+
+#[test]
+fn objects_carry_the_bitcode_that_is_asked_for() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-embed-{version}"));
+        s.write(
+            "a.c",
+            "static int f(int x) { return x + 2; } int main(int c, char **v) { return f(c); }\n",
+        );
+        s.clang(version, "-O1 -flto=thin -c a.c -o thin.o");
+        s.clang(version, "-O1 -flto=full -c a.c -o full.o");
+        for (word, has) in [("none", false), ("optimized", true), ("post-merge-pre-opt", true)] {
+            let option = format!("-lto-embed-bitcode={word}");
+            for (file, task) in [("thin.o", ".1"), ("full.o", ".0")] {
+                let link = resolve(&s, version, &[file]);
+                both(&s, version, "llvm-lto2", &format!("{link} -o $O {option}"));
+                same(&s, task, &option);
+                let sections = s.run("readelf", &format!("-SW our{task}"));
+                assert_eq!(sections.contains(".llvmbc"), has, "LLVM {version}: {option}");
+            }
+            both(
+                &s,
+                version,
+                "llvm-lto",
+                &format!("full.o -exported-symbol=main -o $O.o {option}"),
+            );
+            same(&s, ".o", &option);
+        }
+        let wrong =
+            s.fail(env!("CARGO_BIN_EXE_llvm-lto2"), "run full.o -o x -lto-embed-bitcode=all");
+        assert!(wrong.contains("Cannot find option named 'all'"), "{wrong}");
+    }
+}
+
+/// Functions that call each other, some of them local, so that parts refer to each other.
+fn many_functions(s: &Scratch, version: u32) {
+    let mut text = String::from("static int counter;\n");
+    for n in 0..24 {
+        let before = if n == 0 { "x".to_owned() } else { format!("f{}(x - 1)", n - 1) };
+        let local = if n % 3 == 0 { "static " } else { "" };
+        text += &format!(
+            "{local}__attribute__((noinline)) int f{n}(int x) {{ counter += x; return {before} * {n} + counter; }}\n"
+        );
+    }
+    text += "int main(int c, char **v) { return f23(c); }\n";
+    s.write("many.c", text);
+    s.clang(version, "-O1 -flto=full -c many.c -o many.o");
+    s.write("thin.c", "int f7(int); int other(int x) { return f7(x); }\n");
+    s.clang(version, "-O1 -flto=thin -c thin.c -o thin.o");
+}
+
+#[test]
+fn code_of_a_merged_module_is_generated_in_parts() {
+    for version in [14, 19, 22] {
+        let s = Scratch::new(&format!("lto-options-partitions-{version}"));
+        many_functions(&s, version);
+        both(&s, version, "llvm-lto", "many.o -exported-symbol=main -j3 -o $O.o");
+        for part in 0..3 {
+            same(&s, &format!(".o.{part}"), &format!("LLVM {version}: part {part}"));
+        }
+        let plugin = format!("/usr/lib/llvm-{version}/lib/LLVMgold.so");
+        for (plugin, output) in [(plugin.as_str(), "their"), ("$P", "our")] {
+            let args = format!(
+                "-m elf_x86_64 -r -plugin {plugin} --plugin-opt=obj-path={output}.part \
+                 --plugin-opt=lto-partitions=3 many.o thin.o -o {output}.linked"
+            );
+            let mut link = s.command("ld.gold", &args);
+            link.env("LTO_LLVM", llvm(version));
+            checked(link);
+        }
+        for part in ["", "1", "2", "3"] {
+            same(&s, &format!(".part{part}"), &format!("LLVM {version}: '{part}'"));
+        }
+        assert!(!s.exists("our.part4"));
+        // With one machine, parts take turns.
+        s.link(
+            "gold",
+            "-Wl,-plugin-opt=lto-partitions=5,-plugin-opt=jobs=1 many.o thin.o -o program",
+        );
+        assert!(s.has_symbol("program", "f7"));
+    }
+}
+
+#[test]
+fn regular_lto_keeps_what_it_may_not_internalize() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-internalize-{version}"));
+        many_functions(&s, version);
+        let link = resolve(&s, version, &["many.o"]);
+        for (option, global) in [("", false), (" -enable-lto-internalization=false", true)] {
+            both(&s, version, "llvm-lto2", &format!("{link} -o $O{option}"));
+            same(&s, ".0", option);
+            let symbols = s.symbols("our.0");
+            assert_eq!(symbols.contains(&"T f1".to_owned()), global, "LLVM {version}: {option}");
+        }
+    }
+}
+
+#[test]
+fn passes_are_verified_unless_that_is_off() {
+    let s = Scratch::new("lto-options-verify");
+    s.write("a.c", "int main(int c, char **v) { return c; }\n");
+    s.clang(22, "-O1 -flto=full -c a.c -o a.o");
+    let verifies = |option: &str| {
+        let args = format!("-debug-pass-manager -exported-symbol=main a.o -o $O.o {option}");
+        both(&s, 22, "llvm-lto", &args).map(|said| said.matches("VerifierPass").count())
+    };
+    assert_eq!(verifies(""), [2, 2]);
+    assert_eq!(verifies("-disable-verify"), [0, 0]);
+}
+
+#[test]
+fn calls_of_objective_c_reference_counting_are_contracted() {
+    for version in [14, 19, 22] {
+        let s = Scratch::new(&format!("lto-options-arc-{version}"));
+        s.write(
+            "a.m",
+            "id make(void); void take(id); __attribute__((objc_root_class)) @interface A { id i; } @end\n\
+             @implementation A\n- (void)set:(id)x { i = x; take(i); }\n- (id)get { return i; } @end\n\
+             id pass(id x) { take(x); return x; } id both(void) { id x = make(); take(x); return x; }\n",
+        );
+        let flags = "--target=x86_64-apple-macos10.14 -fobjc-arc -O1 -c a.m";
+        s.clang(version, &format!("{flags} -flto=full -o full.o"));
+        s.clang(version, &format!("{flags} -flto=thin -o thin.o"));
+        both(
+            &s,
+            version,
+            "llvm-lto",
+            "full.o -exported-symbol=_pass -exported-symbol=_both -o $O.o",
+        );
+        same(&s, ".o", &format!("LLVM {version}"));
+        let calls = s.run(&format!("llvm-nm-{version}"), "our.o");
+        // The code generation of LLVM 22 looks for them where they are lowered already.
+        let contracted = calls.contains("_objc_retainAutoreleaseReturnValue");
+        assert_eq!(contracted, version < 22, "LLVM {version}: {calls}");
+        let run = "-thinlto-action=run thin.o -exported-symbol=_pass -exported-symbol=_both";
+        s.run(&format!("llvm-lto-{version}"), run);
+        let theirs = s.read("thin.o.thinlto.o");
+        checked(ours(&s, version, "llvm-lto", run));
+        assert!(s.read("thin.o.thinlto.o") == theirs, "LLVM {version}");
+    }
+}
