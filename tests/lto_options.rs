@@ -243,3 +243,112 @@ fn calls_of_objective_c_reference_counting_are_contracted() {
         assert!(s.read("thin.o.thinlto.o") == theirs, "LLVM {version}");
     }
 }
+
+/// A program of two modules, of which the first imports from the second.
+fn importing(s: &Scratch, version: u32, flags: [&str; 2]) -> String {
+    s.write(
+        "main.cpp",
+        "struct S { int a, b; S *next; }; int use(S *); S *begin();\n\
+         int main() { return use(begin()); }\n",
+    );
+    s.write(
+        "lib.cpp",
+        "struct S { int a, b; S *next; }; enum E { one, two }; int variable = 3;\n\
+         asm(\".symver outside, outside@V_1.2\\n.symver nobody, nobody@V_1.2\"); extern \"C\" int outside(int);\n\
+         S first; S *begin() { return &first; }\n\
+         int use(S *s) { E e = s->a > 1 ? one : two; return outside(s->b + e) + variable++; }\n",
+    );
+    let [main, lib] = flags;
+    s.clang(version, &format!("-O1 -flto=thin -c main.cpp -o main.o {main}"));
+    s.clang(version, &format!("-O1 -flto=thin -c lib.cpp -o lib.o {lib}"));
+    resolve(s, version, &["main.o", "lib.o"])
+}
+
+#[test]
+fn versions_of_symbols_come_with_what_is_imported() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-symver-{version}"));
+        let link = importing(&s, version, ["", ""]);
+        both(&s, version, "llvm-lto2", &format!("{link} -o $O -save-temps"));
+        let text =
+            |who: &str| s.run(&format!("llvm-dis-{version}"), &format!("{who}.1.3.import.bc -o -"));
+        let asm = |text: String| -> Vec<String> {
+            text.lines().filter(|line| line.starts_with("module asm")).map(str::to_owned).collect()
+        };
+        assert_eq!(asm(text("our")), asm(text("their")), "LLVM {version}");
+        assert_eq!(asm(text("our")), ["module asm \".symver outside, outside@V_1.2\""]);
+        same(&s, ".1", &format!("LLVM {version}"));
+    }
+}
+
+#[test]
+fn imports_are_printed() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-print-{version}"));
+        let link = importing(&s, version, ["", ""]);
+        let args = format!("{link} -o $O -print-imports -thinlto-threads=1");
+        let [theirs, mine] = both(&s, version, "llvm-lto2", &args);
+        assert_eq!(mine, theirs, "LLVM {version}");
+        assert!(mine.contains("main.cpp: Import _Z3useP1S from lib.cpp\n"), "{mine}");
+        let [theirs, mine] = both(&s, version, "llvm-lto2", &format!("{link} -o $O"));
+        assert_eq!((mine, theirs), Default::default());
+    }
+}
+
+#[test]
+fn types_are_imported_in_full_where_that_is_asked_for() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-types-{version}"));
+        let link = importing(&s, version, ["-g", "-g"]);
+        let mut sizes = Vec::new();
+        for option in ["", " -import-full-type-definitions"] {
+            both(&s, version, "llvm-lto2", &format!("{link} -o $O{option}"));
+            same(&s, ".1", &format!("LLVM {version}:{option}"));
+            sizes.push(s.read("our.1").len());
+        }
+        assert!(sizes[0] < sizes[1], "{sizes:?}");
+    }
+}
+
+#[test]
+fn probes_that_are_lost_are_warned_of() {
+    let s = Scratch::new("lto-options-probes");
+    let link = importing(&s, 22, ["", "-fpseudo-probe-for-profiling"]);
+    let said = both(&s, 22, "llvm-lto2", &format!("{link} -o $O"));
+    for said in &said {
+        assert!(said.contains("source module 'lib.o' is compiled with"), "{said}");
+        assert!(said.contains("while destination module 'main.o' is not"), "{said}");
+    }
+    let link = importing(&s, 22, ["-fpseudo-probe-for-profiling"; 2]);
+    let said = both(&s, 22, "llvm-lto2", &format!("{link} -o $O"));
+    assert!(said.iter().all(|said| !said.contains("is compiled with")), "{said:?}");
+}
+
+#[test]
+fn a_comdat_is_renamed_with_the_alias_that_it_is_named_by() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-comdat-{version}"));
+        s.write(
+            "a.ll",
+            "target datalayout = \"e-m:w-p270:32:32-p271:32:32-p272:64:64-i64:64-f80:128-n8:16:32:64-S128\"\n\
+             target triple = \"x86_64-pc-windows-msvc19.0.24215\"\n\
+             $t = comdat any\n\
+             @base = private unnamed_addr global [1 x ptr] [ptr null], comdat($t)\n\
+             @t = internal unnamed_addr alias [1 x ptr], ptr @base\n\
+             define ptr @f() {\n  %1 = load ptr, ptr @t\n  ret ptr %1\n}\n",
+        );
+        s.write(
+            "b.ll",
+            "target datalayout = \"e-m:w-p270:32:32-p271:32:32-p272:64:64-i64:64-f80:128-n8:16:32:64-S128\"\n\
+             target triple = \"x86_64-pc-windows-msvc19.0.24215\"\n\
+             declare ptr @f()\ndefine ptr @main() {\n  %1 = call ptr @f()\n  ret ptr %1\n}\n",
+        );
+        for file in ["a", "b"] {
+            s.run(&format!("opt-{version}"), &format!("-thinlto-bc {file}.ll -o {file}.o"));
+        }
+        let link = "run a.o b.o -r a.o,f,plx -r b.o,main,plx -r b.o,f, -o $O";
+        both(&s, version, "llvm-lto2", link);
+        same(&s, ".1", &format!("LLVM {version}"));
+        same(&s, ".2", &format!("LLVM {version}"));
+    }
+}

@@ -226,7 +226,7 @@ fn a_slice_defines_what_is_imported(s: &Scratch, clang: u32, object: &str) {
         in_destination: &|_| false,
         declared_in_destination: None,
     };
-    let slice = Tables::read(&module)
+    let slice = Tables::read(&module, false)
         .and_then(|tables| slice(&module, &tables, &request))
         .unwrap_or_else(|e| panic!("{clang} {object}: {e}"));
     s.write("import.bc", &slice.bitcode);
@@ -315,7 +315,9 @@ fn damaged_modules_are_no_reason_to_panic() {
                     in_destination: &|_| true,
                     declared_in_destination: Some(&|_| true),
                 };
-                match Tables::read(&module).and_then(|tables| slice(&module, &tables, &request)) {
+                match Tables::read(&module, false)
+                    .and_then(|tables| slice(&module, &tables, &request))
+                {
                     Ok(_) => slices += 1,
                     Err(_) => errors += 1,
                 }

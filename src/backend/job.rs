@@ -13,7 +13,9 @@ use crate::engine::{Edit, Linkage};
 use crate::error::Result;
 use crate::ir::{UnnamedAddr, Visibility};
 use crate::summary::{ModuleId, Summary, SummaryKind};
-use crate::surgery::slice::{Declared, SliceRequest, Superseding, slice};
+use crate::surgery::slice::{
+    Declared, Imported, SliceRequest, Superseding, has_pseudo_probes, slice,
+};
 use crate::surgery::thin::{self, Decision};
 use crate::surgery::{self, Edits, Fate};
 
@@ -32,6 +34,10 @@ pub struct Job {
     pub parts: Vec<Part>,
     /// What is changed after all are linked.
     pub finish: Vec<Edit>,
+    /// What is to be told of the imports, where the object is made: warnings, and lines to print.
+    pub warnings: Vec<String>,
+    /// See [`Job::warnings`].
+    pub printed: String,
     /// Resolutions of the type identifiers that the module mentions, as LLVM's passes read them;
     /// none where it mentions none.
     pub types: Option<Vec<u8>>,
@@ -71,6 +77,8 @@ impl Link<'_, '_> {
             prepare: self.prepare(values, &decisions, &edits)?,
             parts: Vec::new(),
             finish: Vec::new(),
+            warnings: Vec::new(),
+            printed: String::new(),
             types: None,
         };
         let tests_types = self.import(values, &decisions, &edits, &mut job)?;
@@ -291,10 +299,19 @@ impl Link<'_, '_> {
                 in_destination: &is_there,
                 declared_in_destination: supersedes.then_some(&is_declared),
             };
-            let mut slice = self
-                .tables(from)
-                .and_then(|tables| slice(&from.module, &tables, &request))
-                .map_err(|e| e.in_file(&source.place))?;
+            let tables = self.tables(from).map_err(|e| e.in_file(&source.place))?;
+            let mut slice =
+                slice(&from.module, &tables, &request).map_err(|e| e.in_file(&source.place))?;
+            if tables.has_pseudo_probes && !has_pseudo_probes(&values.module)? {
+                job.warnings.push(format!(
+                    "Pseudo-probe ignored: source module '{}' is compiled with \
+                     -fpseudo-probe-for-profiling while destination module '{}' is not",
+                    source.identifier, job.identifier
+                ));
+            }
+            if self.marks.printed {
+                job.printed.push_str(&printed(&values.module, &from.module, &slice.imported));
+            }
             if self.marks.internalize {
                 slice.bitcode = self.marked_slice(from, &exported, &slice.bitcode)?;
             }
@@ -391,6 +408,15 @@ impl Link<'_, '_> {
             }
         }
     }
+}
+
+/// What `-print-imports` prints of the imports from a module, in LLVM's order.
+fn printed(into: &Module<'_>, from: &Module<'_>, imported: &[Imported]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let [into, from] = [into, from].map(|module| text(&module.source_file_name));
+    let of_kind = |kind| imported.iter().filter(move |import| import.kind == kind);
+    let functions_first = of_kind(GlobalKind::Function).chain(of_kind(GlobalKind::Variable));
+    functions_first.map(|i| format!("{into}: Import {} from {from}\n", text(&i.name))).collect()
 }
 
 fn name_after<'e>(edits: &'e Edits, id: usize, name: &'e [u8]) -> &'e [u8] {

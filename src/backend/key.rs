@@ -100,8 +100,18 @@ fn named_file(key: &mut KeyBuilder, option: &str) {
 impl Job {
     /// The key of the job's object. `common` is [`common_key`].
     pub fn key(&self, common: &Key) -> Key {
-        // Names of modules and files are for messages: no object has them.
-        let Job { identifier: _, place: _, destination, prepare, parts, finish, types } = self;
+        let Job {
+            // Names of modules and files are for messages: no object has them.
+            identifier: _,
+            place: _,
+            destination,
+            prepare,
+            parts,
+            finish,
+            warnings: _, // said where the object is made
+            printed: _,
+            types,
+        } = self;
         let mut key = KeyBuilder::new("job 2");
         key.key("common", common);
         key.bytes("destination", destination).debug("prepare", prepare);

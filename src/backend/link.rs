@@ -64,18 +64,28 @@ pub struct Marks {
     /// Imported functions have the module and the source file that they are from as metadata
     /// (`-enable-import-metadata`, and what needs it).
     pub source: bool,
+    /// Types are imported as definitions (`-import-full-type-definitions`).
+    pub full_types: bool,
+    /// What is imported is printed (`-print-imports`).
+    pub printed: bool,
 }
 
 impl Marks {
     /// Those of a link under options in LLVM's words. `for_people`: somebody reads the modules.
     pub fn wanted(for_people: bool, options: &[String]) -> Self {
-        let names = ["enable-import-metadata", "enable-memprof-context-disambiguation"];
-        let source = options.iter().any(|option| {
-            let option = option.trim_start_matches('-');
-            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
-            names.contains(&name) && matches!(value, "true" | "TRUE" | "True" | "1")
-        });
-        Marks { internalize: for_people, source }
+        let is_on = |names: &[&str]| {
+            options.iter().any(|option| {
+                let option = option.trim_start_matches('-');
+                let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+                names.contains(&name) && matches!(value, "true" | "TRUE" | "True" | "1")
+            })
+        };
+        Marks {
+            internalize: for_people,
+            source: is_on(&["enable-import-metadata", "enable-memprof-context-disambiguation"]),
+            full_types: is_on(&["import-full-type-definitions"]),
+            printed: is_on(&["print-imports"]),
+        }
     }
 }
 
@@ -199,7 +209,7 @@ impl<'l, 'a> Link<'l, 'a> {
         if let Some(tables) = self.tables.lock().get(values.id) {
             return Ok(tables);
         }
-        let tables = Arc::new(Tables::read(&values.module)?);
+        let tables = Arc::new(Tables::read(&values.module, self.marks.full_types)?);
         self.tables.lock().keep(values.id, Arc::clone(&tables), tables.size());
         Ok(tables)
     }

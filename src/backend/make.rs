@@ -4,6 +4,8 @@
 //! module after another its object. The order of asking is that of [`Level`]: with every step more
 //! is known and more has been paid for.
 
+use std::io::Write;
+
 use super::{Job, Link, Settings, Stage, common_key, compile, linked_key};
 use crate::bitcode::{BitcodeFile, Extent, Module};
 use crate::cache::{Cache, Entry, Hit, Key, KeyBuilder, Level, Search, reads_other_files};
@@ -171,13 +173,24 @@ impl Job {
         watch: &mut Watch<'_>,
     ) -> Result<Made> {
         let mut lease = engine.get()?.lease()?;
+        if !self.printed.is_empty() {
+            // In one piece: other modules' lines stand before or behind it. Nobody is left to tell
+            // where it cannot be written.
+            let _ = std::io::stderr().write_all(self.printed.as_bytes());
+        }
         let object = compile(self, settings, &mut lease, watch);
         let remarks = match &settings.remarks {
             Some(_) if object.is_ok() => Some(lease.take_remarks()?),
             _ => None,
         };
         let peak_memory = lease.peak_memory();
-        let mut diagnostics = lease.take_diagnostics();
+        let warning = |text: &String| Diagnostic {
+            severity: Severity::Warning,
+            text: text.clone(),
+            module: self.place.clone(),
+        };
+        let mut diagnostics: Vec<Diagnostic> = self.warnings.iter().map(warning).collect();
+        diagnostics.extend(lease.take_diagnostics());
         // An error says it already.
         diagnostics.retain(|said| object.is_ok() || said.severity != Severity::Error);
         Ok(Made { object: object?, diagnostics, remarks, peak_memory, ..Made::default() })

@@ -50,15 +50,24 @@ const DW_TAG_UNION_TYPE: u64 = 0x17;
 const FLAG_FWD_DECL: u64 = 1 << 2;
 
 /// Named nodes that stay with their module.
-const NOT_IMPORTED: [&[u8]; 2] = [b"llvm.pseudo_probe_desc", b"llvm.stats"];
+const NOT_IMPORTED: [&[u8]; 2] = [PSEUDO_PROBES, b"llvm.stats"];
+const PSEUDO_PROBES: &[u8] = b"llvm.pseudo_probe_desc";
+
+/// Whether the module counts probes.
+pub(super) fn has_pseudo_probes(table: &Table<'_>) -> bool {
+    table.named.iter().any(|(name, _)| **name == *PSEUDO_PROBES)
+}
 
 /// Cuts the debug information down to what is imported. Gives the types with an identifier that
 /// LLVM loads with the compile units before it cuts those, or with globals. They are to be kept,
 /// though nothing may name them: of all types in a context that share an identifier, the first
 /// that is loaded stands for all, or the first definition (`DICompositeType::buildODRType`).
-pub(super) fn cut(table: &mut Table<'_>) -> Vec<u64> {
+/// With `full_types` none of them becomes a declaration.
+pub(super) fn cut(table: &mut Table<'_>, full_types: bool) -> Vec<u64> {
     table.named.retain(|(name, _)| !NOT_IMPORTED.contains(&&**name));
-    declare_types(table, 0, &[]);
+    if !full_types {
+        declare_types(table, 0, &[]);
+    }
     let identified = identified(table);
     let mut index = 0;
     while let Some((record, fields)) = table.fields_mut(index) {

@@ -16,7 +16,8 @@
 //! | an alias on the list becomes a copy of its aliasee (`replaceAliasWithAliasee`) | the body stands twice |
 //! | other aliases and ifuncs are declared without attributes (`copyGlobalValueProto`) | the same |
 //! | comdats of what is imported are cleared, others not linked | no COMDAT record is left |
-//! | module asm and appending variables stay behind | no ASM record; appending variables lose their names, so that nothing can meet them |
+//! | module asm stays behind, but for `.symver` of what the destination then has | an ASM record of these |
+//! | appending variables stay behind | they lose their names, so that nothing can meet them |
 //!
 //! Everything else is copied as bits, so that value, type, metadata and attribute ids keep their
 //! meaning. See [`super::rewrite`], which does the same for whole modules.
@@ -37,6 +38,8 @@ use crate::bitcode::{
 use crate::error::{Error, Result};
 use crate::ir::{Linkage, UnnamedAddr, Visibility};
 use crate::symbols::ParamAttrs;
+use crate::symbols::asm::symvers;
+use crate::symbols::globals::Globals;
 
 /// Whether a name is one of some set.
 pub type Names<'r> = &'r dyn Fn(&[u8]) -> bool;
@@ -128,14 +131,21 @@ pub struct Tables<'a> {
     metadata: Table<'a>,
     /// Metadata that are kept without being reached.
     identified: Vec<u64>,
+    /// Types stay definitions.
+    full_types: bool,
+    /// The module counts probes, for sample profiles; no import brings these counts along.
+    pub has_pseudo_probes: bool,
+    /// The versioned names that module assembly gives to symbols.
+    symvers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl<'a> Tables<'a> {
-    /// Reads them.
+    /// Reads them. With `full_types`, types with an identifier are imported as the definitions that
+    /// they are, not as declarations (`-import-full-type-definitions`).
     ///
     /// # Errors
     /// Malformed bits; a module before version 2 (LLVM 5) or not read whole.
-    pub fn read(source: &Module<'a>) -> Result<Self> {
+    pub fn read(source: &Module<'a>, full_types: bool) -> Result<Self> {
         if source.version < 2 || source.extent != Extent::All {
             return Err(Error::unsupported(format!(
                 "module block of version {}; only version 2 (LLVM 5 and later) can be imported from",
@@ -154,9 +164,22 @@ impl<'a> Tables<'a> {
         let constants = Constants::read(source)?;
         let types = TypeTable::read(source)?;
         let mut metadata = metadata(source)?;
-        let identified = debug_info::cut(&mut metadata);
+        let has_pseudo_probes = debug_info::has_pseudo_probes(&metadata);
+        let identified = debug_info::cut(&mut metadata, full_types);
         let originals = originals(source)?;
-        Ok(Tables { originals, with_bodies, constants, types, metadata, identified })
+        // Text that cannot be understood has none, as in LLVM.
+        let symvers = symvers(&Globals::new(source)).unwrap_or_default();
+        Ok(Tables {
+            originals,
+            with_bodies,
+            constants,
+            types,
+            metadata,
+            identified,
+            full_types,
+            has_pseudo_probes,
+            symvers,
+        })
     }
 
     /// How much memory they take, in bytes, roughly.
@@ -203,6 +226,14 @@ pub fn slice(
     let superseding = cutter.superseding.iter().filter_map(|&id| cutter.superseding(id)).collect();
     let declared = cutter.declared();
     Ok(Slice { bitcode, superseding, imported: cutter.imported, declared })
+}
+
+/// Whether a module counts probes, for sample profiles.
+///
+/// # Errors
+/// Malformed bits.
+pub fn has_pseudo_probes(module: &Module<'_>) -> Result<bool> {
+    Ok(debug_info::has_pseudo_probes(&metadata(module)?))
 }
 
 /// The module's metadata.
@@ -359,6 +390,23 @@ impl Cutter<'_, '_> {
             // As good, only that it stays what it is.
             zeros.clear();
         }
+    }
+
+    /// Of the source's assembly, what gives versioned names to symbols that the destination has once
+    /// the slice is linked (`IRLinker::run`).
+    fn symvers(&self) -> Vec<u8> {
+        let mut asm = Vec::new();
+        if self.tables.symvers.is_empty() {
+            return asm;
+        }
+        let linked = self.linked.iter().chain(self.request.definitions);
+        let linked: BTreeSet<&[u8]> = linked.map(|&id| self.name(id)).collect();
+        for (name, alias) in &self.tables.symvers {
+            if linked.contains(&**name) || (self.request.in_destination)(name) {
+                asm.extend_from_slice(&[b".symver ", &**name, b", ", alias, b"\n"].concat());
+            }
+        }
+        asm
     }
 
     fn declared(&self) -> Vec<Declared> {

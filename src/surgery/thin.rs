@@ -176,15 +176,21 @@ impl<'m, 'a> Pass<'m, 'a> {
 
     fn promote(&mut self, clear_dso_local: bool) {
         let module = self.module;
+        let bases = self.bases.clone();
         let mut renamed_comdats = BTreeMap::new();
-        for (g, state, decision) in self.each() {
+        for (id, (g, state, decision)) in self.each().enumerate() {
             if let Some(name) = decision.promoted.as_ref().filter(|_| state.linkage.is_local()) {
                 state.promoted = true;
                 state.set_linkage(Linkage::External);
                 state.set_visibility(Visibility::Hidden);
                 // Another module's comdat may have the old name.
-                if module.comdat_of(g).is_some_and(|comdat| comdat.name == g.name) {
-                    renamed_comdats.insert(g.comdat as usize - 1, name.clone());
+                let object = bases.get(&id).map_or(Some(g), |&base| module.globals.get(base));
+                let object = object.filter(|object| {
+                    module.comdat_of(object).is_some_and(|comdat| comdat.name == g.name)
+                });
+                if let Some(at) = object.and_then(|object| (object.comdat as usize).checked_sub(1))
+                {
+                    renamed_comdats.insert(at, name.clone());
                 }
             }
             if clear_dso_local

@@ -50,10 +50,13 @@ impl Cutter<'_, '_> {
                         }
                     }
                     // GUIDs are by value ids that the slice does not keep.
-                    module_code::HASH
-                    | module_code::COMDAT
-                    | module_code::ASM
-                    | module_code::GUIDLIST => {}
+                    module_code::HASH | module_code::COMDAT | module_code::GUIDLIST => {}
+                    module_code::ASM => {
+                        let asm: Vec<u64> = self.symvers().into_iter().map(u64::from).collect();
+                        if !asm.is_empty() {
+                            out.writer.record(width, module_code::ASM, &asm);
+                        }
+                    }
                     _ => out.writer.copy_bits(data, record.start, record.end),
                 },
                 Entry::Block(inner) => match inner.id {
@@ -103,7 +106,10 @@ impl Cutter<'_, '_> {
             out.at_body(id)?;
             let Some(body) = module.bodies.get(body) else { continue };
             let codes = blockaddress::dangling_in_body(module, body, &self.lost())?;
-            let patches = debug_info::patches(module, body, self.graph.table)?;
+            let patches = match self.tables.full_types {
+                true => Vec::new(),
+                false => debug_info::patches(module, body, self.graph.table)?,
+            };
             out.writer.copy_block(width, module.location.data, body);
             blockaddress::make_null(&mut out.writer, body, &codes);
             debug_info::apply(&mut out.writer, body, &patches);
