@@ -352,3 +352,50 @@ fn a_comdat_is_renamed_with_the_alias_that_it_is_named_by() {
         same(&s, ".2", &format!("LLVM {version}"));
     }
 }
+
+#[test]
+fn a_workload_is_imported_where_its_root_is() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-workload-{version}"));
+        s.write("main.c", "int near(int); int main(int c, char **v) { return near(c); }\n");
+        s.write(
+            "lib.c",
+            "__attribute__((noinline)) int far(int x) { return x * 3; }\n\
+             int near(int x) { return x + far(x); } int other(int x) { return x - 1; }\n",
+        );
+        s.clang(version, "-O1 -flto=thin -c main.c lib.c");
+        s.write("work.json", "{\"main\": [\"near\", \"other\"]}");
+        let link = resolve(&s, version, &["main.o", "lib.o"]);
+        let work = "-thinlto-workload-def=work.json -print-imports -thinlto-threads=1";
+        let said = both(&s, version, "llvm-lto2", &format!("{link} -o $O {work}"));
+        for said in &said {
+            assert!(said.contains("Import near from") && !said.contains("Import far"), "{said}");
+        }
+        same(&s, ".1", &format!("LLVM {version}"));
+    }
+}
+
+#[test]
+fn what_stands_for_a_dead_alias_stays() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-dead-alias-{version}"));
+        s.write(
+            "a.ll",
+            "target datalayout = \"e-m:e-i64:64-f80:128-n8:16:32:64-S128\"\n\
+             target triple = \"x86_64-unknown-linux-gnu\"\n\
+             @live = hidden alias void (), ptr @of_live\n@dead = hidden alias void (), ptr @of_dead\n\
+             define weak hidden void @of_live() {\n  ret void\n}\n\
+             define weak hidden void @of_dead() {\n  ret void\n}\n",
+        );
+        s.run(&format!("opt-{version}"), "-module-summary a.ll -o a.o");
+        let link = "run a.o -r a.o,of_live,lx -r a.o,of_dead,l -r a.o,live,plx -r a.o,dead,pl";
+        both(&s, version, "llvm-lto2", &format!("{link} -o $O -save-temps"));
+        let [theirs, mine] = ["their", "our"].map(|who| {
+            let text = s.run(&format!("llvm-dis-{version}"), &format!("{who}.1.1.promote.bc -o -"));
+            text.lines().skip(1).collect::<Vec<_>>().join("\n")
+        });
+        assert_eq!(mine, theirs, "LLVM {version}");
+        assert!(mine.contains("declare void @dead()"), "{mine}");
+        same(&s, ".1", &format!("LLVM {version}"));
+    }
+}

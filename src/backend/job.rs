@@ -198,8 +198,9 @@ impl Link<'_, '_> {
             let name = String::from_utf8_lossy(name_after(edits, id, &g.name)).into_owned();
             let declared = edits.fate(id) == Fate::Declare;
             let dead = decisions.get(id).is_some_and(|d| d.defined.is_some_and(|d| !d.live));
-            // What an alias stands for LLVM leaves there, since the alias is still there then.
-            if declared && dead && !aliased.contains(&id) {
+            // What an alias stands for LLVM leaves there, since the alias is still there then; and the
+            // declaration that it made in the place of an alias.
+            if declared && dead && !aliased.contains(&id) && !is_indirect(g) {
                 unused.push(name.clone());
             }
             if declared && g.kind == GlobalKind::Variable {
@@ -433,8 +434,12 @@ struct Name {
     unnamed_addr: UnnamedAddr,
 }
 
+fn is_indirect(g: &GlobalValue<'_>) -> bool {
+    matches!(g.kind, GlobalKind::Alias | GlobalKind::IFunc)
+}
+
 /// The names that the module has after surgery, but for what is dead: whether it is still there
-/// depends on who uses it.
+/// depends on who uses it. For a dead alias there is a declaration in any case.
 fn names(
     values: &Values<'_>,
     decisions: &[Decision],
@@ -443,14 +448,19 @@ fn names(
     let bases: BTreeSet<usize> = surgery::alias_bases(&values.module)?.into_values().collect();
     let globals = values.module.globals.iter().enumerate().zip(decisions);
     let live = globals
-        .filter(|(_, decision)| decision.defined.is_none_or(|defined| defined.live))
+        .filter(|((_, g), decision)| {
+            decision.defined.is_none_or(|defined| defined.live) || is_indirect(g)
+        })
         .map(|((id, g), _)| {
             let edit = edits.globals.get(&id);
             let name = Name {
                 declared: g.is_declaration || edits.fate(id) == Fate::Declare,
                 aliased: bases.contains(&id),
                 visibility: edit.and_then(|e| e.visibility).unwrap_or(g.visibility),
-                unnamed_addr: edit.and_then(|e| e.unnamed_addr).unwrap_or(g.unnamed_addr),
+                unnamed_addr: match is_indirect(g) && edits.fate(id) == Fate::Declare {
+                    true => UnnamedAddr::None,
+                    false => edit.and_then(|e| e.unnamed_addr).unwrap_or(g.unnamed_addr),
+                },
             };
             (name_after(edits, id, &g.name).to_vec(), name)
         });

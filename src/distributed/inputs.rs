@@ -82,19 +82,11 @@ pub struct ThinInputs {
     thin: Vec<Option<ModuleId>>,
 }
 
-/// Reads all files of a link.
+/// Reads all files of a link, with what `options` want ([`super::read_options`]). Where a function
+/// makes virtual calls that are to be resolved, all is read once more, with what that takes.
 ///
 /// # Errors
 /// That of the first file that has one, naming it; misuse where two files go by one name.
-pub fn read<S: Source>(sources: &[S], behaviour: &Behaviour) -> Result<ThinInputs> {
-    read_with(sources, behaviour, &ReadOptions::THIN_LINK)
-}
-
-/// As [`read`], with more than the thin link looks at. Where a function makes virtual calls that are
-/// to be resolved, all is read once more, with what that takes.
-///
-/// # Errors
-/// As [`read`].
 pub fn read_with<S: Source>(
     sources: &[S],
     behaviour: &Behaviour,

@@ -19,7 +19,7 @@ mod temporary;
 
 pub use files::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed, member_name};
 pub use graph::ValueNames;
-pub use inputs::{Source, ThinInputs, read, read_with};
+pub use inputs::{Source, ThinInputs, read_with};
 pub use options::{read_options, take_option, wants_value};
 pub use output::write_atomically;
 pub use saved::save_index;

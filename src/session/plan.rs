@@ -209,7 +209,8 @@ fn summaries_of_link(
     options: &ThinLinkOptions,
     inputs: &[Input<'_>],
 ) -> Result<Summaries> {
-    let read = distributed::read(inputs, &options.behaviour)?;
+    let wanted = distributed::read_options(options);
+    let read = distributed::read_with(inputs, &options.behaviour, &wanted)?;
     let elf = Triple::parse(&read.target_triple).format == ObjectFormat::Elf;
     let options = ThinLinkOptions {
         import: config.opt_level > 0,
