@@ -177,6 +177,8 @@ pub struct Config {
     pub opt_pipeline: Option<String>,
     /// Take no function for one of the standard library's (`Freestanding`).
     pub freestanding: bool,
+    /// Make one function of several with the same code (`PTO.MergeFunctions`).
+    pub merge_functions: bool,
     /// Which bitcode objects carry (`-lto-embed-bitcode`).
     pub embed_bitcode: BitcodeEmbedding,
     /// Into how many parts the merged module is split for code generation
@@ -239,6 +241,7 @@ impl Default for Config {
             save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
             freestanding: false,
+            merge_functions: false,
             embed_bitcode: BitcodeEmbedding::DoNotEmbed,
             lto_partitions: 1,
             debug_pass_manager: false,

@@ -399,3 +399,61 @@ fn what_stands_for_a_dead_alias_stays() {
         same(&s, ".1", &format!("LLVM {version}"));
     }
 }
+
+#[test]
+fn equal_functions_become_one_where_that_is_asked_for() {
+    let s = Scratch::new("lto-options-merge-functions");
+    s.write(
+        "a.c",
+        "__attribute__((noinline)) int f(unsigned x) { return x * x + 7 / (x | 1); }\n\
+         __attribute__((noinline)) int g(unsigned x) { return x * x + 7 / (x | 1); }\n\
+         int main(int c, char **v) { return f(c) + g((unsigned long)v); }\n",
+    );
+    s.clang(22, "-O1 -flto=thin -c a.c -o thin.o");
+    s.clang(22, "-O1 -flto=full -c a.c -o full.o");
+    for (file, task) in [("thin.o", ".1"), ("full.o", ".0")] {
+        let link = resolve(&s, 22, &[file]);
+        let mut sizes = Vec::new();
+        for option in ["", " -enable-merge-functions"] {
+            both(&s, 22, "llvm-lto2", &format!("{link} -o $O{option}"));
+            same(&s, task, option);
+            sizes.push(s.symbols(&format!("our{task}")).len());
+        }
+        assert!(sizes[0] > sizes[1], "{file}: {sizes:?}");
+        // By the plugin's own word for it.
+        s.link("gold", &format!("-Wl,-plugin-opt=merge-functions {file} -o merged"));
+        let both = ["f", "g"].map(|name| s.has_symbol("merged", name));
+        assert_ne!(both, [true; 2], "{file}");
+    }
+}
+
+#[test]
+fn a_distributed_link_leaves_the_merged_module_too() {
+    let s = Scratch::new("lto-options-nothing-merged");
+    s.write("a.c", "int main(int c, char **v) { return c; }\n");
+    s.clang(22, "-O1 -flto=thin -c a.c -o a.o");
+    let link = resolve(&s, 22, &["a.o"]);
+    both(&s, 22, "llvm-lto2", &format!("{link} -o $O -thinlto-distributed-indexes -save-temps"));
+    for stage in ["0.preopt", "2.internalize"] {
+        let [theirs, mine] = ["their", "our"].map(|who| {
+            let text = s.run("llvm-dis-22", &format!("{who}.0.{stage}.bc -o -"));
+            text.lines().skip(1).collect::<Vec<_>>().join("\n")
+        });
+        assert_eq!(mine, theirs, "{stage}");
+    }
+    assert!(!s.exists("our.0"));
+    for (plugin, output) in [("/usr/lib/llvm-22/lib/LLVMgold.so", "their"), ("$P", "our")] {
+        let args = format!(
+            "-m elf_x86_64 -plugin {plugin} --plugin-opt=thinlto-index-only \
+             --plugin-opt=save-temps a.o -o {output}.linked"
+        );
+        let mut link = s.command("ld.gold", &args);
+        link.env("LTO_LLVM", llvm(22));
+        checked(link);
+    }
+    let left = |who: &str| -> Vec<String> {
+        let names = s.files().into_iter();
+        names.filter_map(|name| Some(name.strip_prefix(who)?.to_owned())).collect()
+    };
+    assert_eq!(left("our.linked"), left("their.linked"));
+}

@@ -229,18 +229,6 @@ fn wrong_options_are_errors() {
             assert!(said.contains(cause), "{linker} {option}: {said}");
             assert!(!s.exists("prog"), "{linker} {option}");
         }
-        let mut command = s.command(
-            "gcc",
-            &format!(
-                "-fuse-ld={linker} -Wl,-plugin,$P -Wl,-plugin-opt=merge-functions a.o b.o -o prog"
-            ),
-        );
-        let said = command.output().unwrap();
-        assert!(said.status.success());
-        // ld.bfd prints warnings to standard output.
-        let warning = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
-        assert!(warning.contains("'merge-functions' is not supported yet"), "{warning}");
-        made(&s);
     }
 }
 

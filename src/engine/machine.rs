@@ -587,7 +587,10 @@ impl Machine {
             (f.LLVMPassBuilderOptionsSetSLPVectorization)(options, slp_vectorization.into());
             (f.LLVMPassBuilderOptionsSetDebugLogging)(options, debug_logging.into());
             (f.LLVMPassBuilderOptionsSetVerifyEach)(options, verify_each.into());
-            (f.LLVMPassBuilderOptionsSetMergeFunctions)(options, merge_functions.into());
+            // Without, LLVM's own option says.
+            if merge_functions {
+                (f.LLVMPassBuilderOptionsSetMergeFunctions)(options, 1);
+            }
             let error = (f.LLVMRunPasses)(module, text.as_ptr(), machine.raw, options);
             (f.LLVMDisposePassBuilderOptions)(options);
             error

@@ -83,9 +83,7 @@ fn start(linker: &Linker) -> Result<()> {
     linker.negotiate();
     let mut options = Options::default();
     for option in &linker.options {
-        if let Some(warning) = options.add(option)? {
-            linker.message(Level::Warning, &format!("libLTO: {warning}"));
-        }
+        options.add(option)?;
     }
     let plugin = Plugin {
         linker: linker.clone(),

@@ -44,21 +44,8 @@ pub struct Options {
     pub time_trace_granularity: Duration,
 }
 
-/// An option of LLVM's plugin that we know and do not serve.
-enum Unserved {
-    /// The link would not give what was asked for.
-    Error,
-    /// The link gives the same, slower.
-    Warning,
-}
-
-/// LLVM's words, without value or up to and with the `=`.
-const UNSERVED: &[(&str, Unserved)] = &[
-    ("sample-profile=", Unserved::Error),
-    ("cs-profile-generate", Unserved::Error),
-    ("merge-functions", Unserved::Warning),
-    ("dwo_dir=", Unserved::Error),
-];
+/// What LLVM's plugin has and we do not serve: its words, without value or up to and with the `=`.
+const UNSERVED: [&str; 3] = ["sample-profile=", "cs-profile-generate", "dwo_dir="];
 
 impl Default for Options {
     fn default() -> Self {
@@ -84,14 +71,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads one option. `Ok(Some(..))` is a warning.
+    /// Reads one option.
     ///
     /// # Errors
     /// A bad value, or an option that is not served yet. Options nobody knows are found out by
     /// libLLVM, later, but for words without a dash, which cannot be its options.
-    pub fn add(&mut self, option: &str) -> Result<Option<String>> {
+    pub fn add(&mut self, option: &str) -> Result<()> {
         if Self::is_for_gcc(option) {
-            return Ok(None);
+            return Ok(());
         }
         if let Some((name, value)) = option.split_once('=') {
             let value = value.to_owned();
@@ -149,13 +136,14 @@ impl Options {
                 }
                 _ => return self.unserved(option),
             }
-            return Ok(None);
+            return Ok(());
         }
         match option {
             "emit-llvm" => self.config.output = OutputKind::Bitcode,
             "emit-asm" => self.config.output = OutputKind::Assembly,
             "disable-output" => self.config.output = OutputKind::Nothing,
             "debug-pass-manager" => self.config.debug_pass_manager = true,
+            "merge-functions" => self.config.merge_functions = true,
             "save-temps" => self.save_temps = true,
             "opt-remarks-with-hotness" => self.remarks.with_hotness = true,
             "unifiedlto" => self.unified = true,
@@ -179,7 +167,7 @@ impl Options {
                 _ => return self.unserved(option),
             },
         }
-        Ok(None)
+        Ok(())
     }
 
     /// What the gcc driver passes to its own plugin. mold has one plugin and gives it the options
@@ -190,16 +178,11 @@ impl Options {
             || option.starts_with("-pass-through=")
     }
 
-    fn unserved(&mut self, option: &str) -> Result<Option<String>> {
+    fn unserved(&mut self, option: &str) -> Result<()> {
         let word = option.split_inclusive('=').next().unwrap_or(option);
-        match UNSERVED.iter().find(|(known, _)| *known == word) {
-            Some((_, Unserved::Error)) => {
-                Err(Error::unsupported(format!("the option '{option}' is not supported yet")))
-            }
-            Some((_, Unserved::Warning)) => {
-                Ok(Some(format!("the option '{option}' is not supported yet and has no effect")))
-            }
-            None => self.config.take_flag(option).map(|()| None),
+        match UNSERVED.contains(&word) {
+            true => Err(Error::unsupported(format!("the option '{option}' is not supported yet"))),
+            false => self.config.take_flag(option),
         }
     }
 
@@ -361,8 +344,6 @@ mod tests {
         for option in ["cs-profile-generate", "dwo_dir=x", "sample-profile=p"] {
             assert_eq!(cause(option), format!("the option '{option}' is not supported yet"));
         }
-        let warning = Options::default().add("merge-functions").unwrap();
-        assert!(warning.is_some_and(|w| w.contains("has no effect")));
         assert_eq!(cause("frobnicate"), "unknown option 'frobnicate'");
     }
 }

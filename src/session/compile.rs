@@ -60,8 +60,9 @@ pub(super) fn compile(
         link.marks = Marks::wanted(config.save_temps.is_some(), engine.cl_opts());
         link
     });
-    if let Some(link) = &link {
-        save_nothing_merged(config, engine, link, units)?;
+    let first = units.first().map(|unit| &unit.kind);
+    if let (Some(link), Some(UnitKind::Thin { module, .. })) = (&link, first) {
+        save_nothing_merged(config, engine, &link.values(*module)?.module.triple)?;
     }
     let (link, settings) = (link.as_ref(), &settings(config));
     let jobs: Vec<Job> =
@@ -123,22 +124,18 @@ pub(super) fn compile(
     Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })
 }
 
-/// Leaves the merged module also where nothing was merged into it, as LLVM does: only its triple says
-/// that there was a link.
-fn save_nothing_merged(
+/// Leaves the merged module also where nothing was merged into it, as LLVM does: only its triple,
+/// which is that of the first module, says that there was a link.
+pub(super) fn save_nothing_merged(
     config: &Config,
     engine: &LazyEngine,
-    link: &Link<'_, '_>,
-    units: &[PlannedUnit<'_>],
+    triple: &[u8],
 ) -> Result<()> {
     let stages = [SavedStage::PreOpt, SavedStage::Internalize];
-    let Some(UnitKind::Thin { module, .. }) = units.first().map(|unit| &unit.kind) else {
-        return Ok(());
-    };
     if stages.iter().all(|stage| config.saves(*stage).is_none()) {
         return Ok(());
     }
-    let triple = String::from_utf8_lossy(&link.values(*module)?.module.triple).into_owned();
+    let triple = String::from_utf8_lossy(triple).into_owned();
     let mut lease = engine.get()?.lease()?;
     lease.new_module(MERGED)?;
     lease.edit(&[Edit::SetTriple { triple }])?;
@@ -516,6 +513,7 @@ fn passes(config: &Config) -> PassOptions {
     PassOptions {
         debug_logging: config.debug_pass_manager,
         freestanding: config.freestanding,
+        merge_functions: config.merge_functions,
         ..PassOptions::at_level(config.opt_level)
     }
 }

@@ -215,6 +215,9 @@ pub fn run(
         };
         stats.engine(&engine);
         phase(&mut stats, Phase::StartEngine);
+        if let Some(read_inputs) = read_inputs.as_ref().filter(|_| stats.regular_modules == 0) {
+            compile::save_nothing_merged(&config, &engine, &read_inputs.target_triple)?;
+        }
         let compiled = compile::compile(&config, &engine, None, None, inputs, &plan)?;
         stats.compiled(&compiled.outputs);
         outputs = compiled.outputs;
@@ -222,6 +225,15 @@ pub fn run(
         phase(&mut stats, Phase::Compile);
     }
     Ok(Outcome { outputs, diagnostics, stats })
+}
+
+/// Leaves what a link leaves of the merged module where nothing is merged into it; for front ends
+/// that make the files of a distributed build themselves.
+///
+/// # Errors
+/// Without any libLLVM, or where a file cannot be written.
+pub fn save_nothing_merged(config: &Config, triple: &[u8]) -> Result<()> {
+    compile::save_nothing_merged(config, &find_engine(config, &[])?, triple)
 }
 
 /// Whether the user named a place for what regular LTO gives.

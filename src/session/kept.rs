@@ -128,6 +128,7 @@ fn link_key(
         reloc_model,
         code_model: _,
         freestanding: _,
+        merge_functions: _,
         embed_bitcode: _,
         function_sections: _,
         data_sections: _,

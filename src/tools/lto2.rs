@@ -118,6 +118,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         let prefix = Path::new(OsStr::from_bytes(&prefix));
         distributed::save_index(prefix, &read.index, &plan, inputs.iter().map(Source::bytes))?;
     }
+    if let (true, Some(output)) = (job.save_temps, &job.output) {
+        let output = OsStr::from_bytes(output).to_string_lossy();
+        let config = Config { save_temps: Some(format!("{output}.")), ..job.config.clone() };
+        session::index_only::save_nothing_merged(&config, &read.target_triple)?;
+    }
     if let (true, Some(output)) = (job.save_resolutions, &job.output) {
         let path = [output, &b".resolution.txt"[..]].concat();
         write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs)?)?;
