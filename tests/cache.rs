@@ -223,6 +223,14 @@ fn another_setting_is_another_object() {
     assert_eq!(output(""), plain);
     assert_eq!(p.entries("lto2"), 3, "LLVM's llvm-lto2 prunes nothing and leaves no timestamp");
     assert!(!p.0.exists("cache-lto2/llvmcache.timestamp"));
+    // Whoever wants the stages gets all of them, and the objects are those that were there.
+    assert_eq!(output("-save-temps"), plain);
+    for module in 1..=3 {
+        for stage in ["0.preopt", "3.import", "4.opt", "5.precodegen"] {
+            assert!(p.0.exists(&format!("out.{module}.{stage}.bc")), "{module}.{stage}");
+        }
+    }
+    assert_eq!(p.entries("lto2"), 3, "names of values are in no object");
     let mut entries = 3;
     for other in ["-O1", "-mcpu=haswell", "-relocation-model=static", "-inline-threshold=0"] {
         let objects = output(other);

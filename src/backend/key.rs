@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::{Job, Part, Settings};
 use crate::cache::{Key, KeyBuilder};
+use crate::config::OutputKind;
 use crate::container::FileBytes;
 use crate::engine::{LazyEngine, PassOptions, TargetConfig};
 use crate::error::Result;
@@ -35,7 +36,9 @@ pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
     } = settings;
     target_key(&mut key, target);
     key.text("pipeline", pipeline).flag("codegen_only", *codegen_only).debug("output", output);
-    key.flag("keep_value_names", *keep_value_names).debug("embed_bitcode", embed_bitcode);
+    // The names stand in comments of assembly, and in no object.
+    let names_show = *output != OutputKind::Objects && *keep_value_names;
+    key.flag("keep_value_names", names_show).debug("embed_bitcode", embed_bitcode);
     let PassOptions {
         loop_vectorization,
         slp_vectorization,

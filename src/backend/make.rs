@@ -86,7 +86,8 @@ impl From<Hit> for Made {
 
 impl Link<'_, '_> {
     /// The object of a module, which is number `number` of the link. `cached` is `None` for one
-    /// that shall not be looked for and not be kept.
+    /// that shall not be looked for and not be kept. For people who read the modules of each stage
+    /// it is made again, whether there is one or not.
     ///
     /// # Errors
     /// Of reading bitcode, of the engine; and where the cache's directory cannot be made.
@@ -105,12 +106,13 @@ impl Link<'_, '_> {
             return job.run(settings, engine, watch);
         };
         let mut search = cached.cache.search();
+        let wanted = |_: &Hit| !settings.keep_value_names;
         if let Some(key) = cached.number_key(number)
-            && let Some(hit) = search.ask(Level::Link, key)
+            && let Some(hit) = search.ask(Level::Link, key).filter(wanted)
         {
             return Ok(hit.into());
         }
-        if let Some(hit) = search.ask(Level::Job, job.key(&cached.common)) {
+        if let Some(hit) = search.ask(Level::Job, job.key(&cached.common)).filter(wanted) {
             return Ok(hit.into());
         }
         // What cannot be looked through is not kept; libLLVM will say what is wrong with it.
@@ -126,10 +128,10 @@ impl Link<'_, '_> {
             if stage == Stage::Import {
                 let linked = lease.write_bitcode()?;
                 let key = linked_key(&cached.common, &linked, job.types.as_deref());
-                found = search.ask(Level::Linked, key);
+                found = search.ask(Level::Linked, key).filter(wanted);
                 if found.is_none() {
                     renamed = job.renamed_key(&cached.common, &linked);
-                    found = renamed.and_then(|key| search.ask(Level::Renamed, key));
+                    found = renamed.and_then(|key| search.ask(Level::Renamed, key)).filter(wanted);
                 }
             }
             Ok(found.is_none())
