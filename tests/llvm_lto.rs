@@ -324,3 +324,28 @@ fn what_is_told_of_files_is_llvms() {
     s.clang(22, "--target=arm64-apple-macos11 -flto=thin -c libs.c -o mac.o");
     assert!(both(&s, 22, "-print-macho-cpu-only mac.o").contains("cputype: 16777228"));
 }
+
+#[test]
+fn symbols_that_count_their_arguments_are_preserved_by_them() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("llvm-lto-stdcall-{version}"));
+        s.write(
+            "a.c",
+            "int __stdcall f(int a, char b) { return a + b; } int __fastcall g(int a) { return a; }\n\
+             int __stdcall gone(int a) { return a - 1; } int plain(int a) { return a * 3; }\n",
+        );
+        s.clang(version, "--target=i686-pc-windows-msvc -O1 -flto -c a.c -o a.o");
+        for (who, output) in [("theirs", "their.o"), ("ours", "our.o")] {
+            let args = format!(
+                "a.o -exported-symbol=_f@8 -exported-symbol=@g@4 -exported-symbol=_plain -o {output}"
+            );
+            match who {
+                "ours" => drop(checked(ours(&s, version, &args))),
+                _ => drop(s.run(&format!("llvm-lto-{version}"), &args)),
+            }
+        }
+        assert!(s.read("our.o") == s.read("their.o"), "LLVM {version}");
+        let symbols = s.run(&format!("llvm-nm-{version}"), "our.o");
+        assert!(symbols.contains(" T _f@8\n") && !symbols.contains("gone"), "{symbols}");
+    }
+}

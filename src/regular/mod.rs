@@ -14,7 +14,7 @@
 
 mod library_functions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Deref, Range};
 
 use crate::bitcode::{BitcodeFile, Extent, Module};
@@ -28,6 +28,7 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::ir::Linkage;
+use crate::symbols::InputFile;
 use crate::symbols::data_layout::Mangling;
 use crate::symbols::mangle::Mangler;
 use crate::thinlink::ThinLinkOptions;
@@ -128,6 +129,25 @@ struct Work {
 struct Target {
     triple: String,
     mangling: Mangling,
+}
+
+impl Target {
+    /// By names in the IR, the symbols of what is global and has more in its symbol than its name:
+    /// functions of Windows' calling conventions, whose arguments count.
+    fn decorated(&self, inputs: &[Input]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+        let mut decorated = HashMap::new();
+        if !matches!(self.mangling, Mangling::WinCoff | Mangling::WinCoffX86) {
+            return Ok(decorated);
+        }
+        for input in inputs {
+            let blame = |error: Error| error.in_file(input.identifier.as_str());
+            let file = InputFile::open(&input.bitcode).map_err(blame)?;
+            for symbol in file.symbols().filter(|symbol| symbol.name.contains(&b'@')) {
+                decorated.insert(symbol.ir_name.to_vec(), symbol.name.to_vec());
+            }
+        }
+        Ok(decorated)
+    }
 }
 
 impl RegularLto {
@@ -447,9 +467,16 @@ impl Work {
         let library = LibraryFunctions::for_triple(&self.target.triple);
         let asm_undefined: BTreeSet<&[u8]> =
             inputs.iter().flat_map(|input| &input.asm_undefined).map(Vec::as_slice).collect();
+        let decorated = self.target.decorated(inputs)?;
         for (global, id) in globals.iter().zip(0..).filter(|(global, _)| !global.name.is_empty()) {
             symbol.clear();
-            mangler.mangle_plain(&mut symbol, id, global.name.as_bytes(), global.linkage, None);
+            match decorated.get(global.name.as_bytes()) {
+                Some(name) => symbol.extend_from_slice(name),
+                None => {
+                    let name = global.name.as_bytes();
+                    mangler.mangle_plain(&mut symbol, id, name, global.linkage, None);
+                }
+            }
             if settings.must_preserve.contains(&symbol) {
                 must_preserve.push(global.name.clone());
                 if !global.is_declaration
