@@ -457,3 +457,24 @@ fn a_distributed_link_leaves_the_merged_module_too() {
     };
     assert_eq!(left("our.linked"), left("their.linked"));
 }
+
+#[test]
+fn small_data_of_medium_models_stay_near() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("lto-options-medium-{version}"));
+        s.write(
+            "a.c",
+            "static int large[100000], small[10]; void keep(int *, int *);\n\
+             int main(int c, char **v) { keep(large, small); return large[c] + small[c & 7]; }\n",
+        );
+        for (mode, task) in [("thin", ".1"), ("full", ".0")] {
+            let flags = "-O1 -fPIC -mcmodel=medium -c a.c -o a.o";
+            s.clang(version, &format!("-flto={mode} {flags}"));
+            let link = resolve(&s, version, &["a.o"]);
+            both(&s, version, "llvm-lto2", &format!("{link} -o $O"));
+            same(&s, task, &format!("LLVM {version}: {mode}"));
+            let sections = s.run("readelf", &format!("-SW our{task}"));
+            assert!(sections.contains(" .bss") && sections.contains(" .lbss"), "{sections}");
+        }
+    }
+}

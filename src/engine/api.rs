@@ -302,6 +302,8 @@ pub(super) struct Api {
     pub(super) version: (u32, u32, u32),
     /// Where `TargetOptions` keeps what the C API cannot set; found at the first need.
     pub(super) option_bits: OnceLock<OptionBits>,
+    /// Where a target machine keeps from which size on data are large; found at the first need.
+    pub(super) large_data: OnceLock<Option<usize>>,
     handle: *mut c_void,
 }
 
@@ -351,7 +353,8 @@ impl Api {
             unsafe { get(&mut major, &mut minor, &mut patch) };
             version = (major, minor, patch);
         }
-        let api = Api { f, version, option_bits: OnceLock::new(), handle };
+        let api =
+            Api { f, version, option_bits: OnceLock::new(), large_data: OnceLock::new(), handle };
         api.initialize_targets();
         Ok(api)
     }

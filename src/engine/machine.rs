@@ -22,6 +22,7 @@ use super::composite::Composite;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::embed;
+use super::large_data;
 use super::mover;
 use super::partitions;
 use super::protocol::{Answer, Request};
@@ -449,7 +450,8 @@ impl Machine {
     ) -> Result<TargetMachine<'_>> {
         let triple = self.triple(module);
         let (mut reloc, mut code_model) = (config.reloc, config.code_model);
-        if for_code || config.flags_steer_optimizer {
+        let reads_flags = for_code || config.flags_steer_optimizer;
+        if reads_flags {
             // `createTargetMachine` of LTOBackend.cpp.
             reloc = reloc.or_else(|| {
                 let level = self.module_flag(module, "PIC Level")?;
@@ -466,7 +468,7 @@ impl Machine {
             });
         }
         let features = with_default_features(&triple.to_string_lossy(), &config.features);
-        TargetMachine::create(
+        let machine = TargetMachine::create(
             &self.api,
             &Parameters {
                 triple: &triple,
@@ -476,7 +478,22 @@ impl Machine {
                 reloc,
                 code_model,
             },
-        )
+        )?;
+        // The C API's own default is none; only these models look at it.
+        let models = [Some(CodeModel::Medium), Some(CodeModel::Large)];
+        if let Some(bytes) = self
+            .module_flag(module, "Large Data Threshold")
+            .filter(|_| reads_flags && models.contains(&code_model))
+        {
+            match self.api.large_data.get_or_init(|| large_data::find(&self.api)) {
+                Some(field) => machine.set_large_data_threshold(*field, bytes),
+                None => self.sink.warn(
+                    "this libLLVM offers no way to set from which size on data are large"
+                        .to_owned(),
+                ),
+            }
+        }
+        Ok(machine)
     }
 
     /// The value of an integer module flag.

@@ -12,6 +12,7 @@
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
+//! large_data  one field of a target machine
 //! builtins, embed, partitions: what LLVM's LTO does around optimization and code generation
 //! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
@@ -32,6 +33,7 @@ mod diagnostics;
 mod edit;
 mod embed;
 mod identity;
+mod large_data;
 mod lazy;
 mod locate;
 mod machine;

@@ -194,8 +194,15 @@ impl<'a> TargetMachine<'a> {
         }
     }
 
+    /// From which size on data are large, in bytes, by the place that `large_data` found.
+    pub(super) fn set_large_data_threshold(&self, field: usize, bytes: u64) {
+        // SAFETY: a field of the object's base class, of this type; the object is ours and no other
+        // thread uses it.
+        unsafe { self.raw.cast::<u8>().add(field).cast::<u64>().write_unaligned(bytes) };
+    }
+
     /// The first bytes of the object.
-    fn snapshot(&self) -> Option<Vec<u8>> {
+    pub(super) fn snapshot(&self) -> Option<Vec<u8>> {
         peek(self.raw.cast_const().cast(), SNAPSHOT)
     }
 
@@ -373,13 +380,13 @@ fn peek(from: *const u8, count: usize) -> Option<Vec<u8>> {
 }
 
 /// A tiny ELF module whose sections tell which options are on.
-struct SelfTest<'a> {
-    api: &'a Api,
-    triple: &'static CStr,
+pub(super) struct SelfTest<'a> {
+    pub(super) api: &'a Api,
+    pub(super) triple: &'static CStr,
 }
 
 impl<'a> SelfTest<'a> {
-    fn new(api: &'a Api) -> Option<Self> {
+    pub(super) fn new(api: &'a Api) -> Option<Self> {
         [c"x86_64-unknown-linux-gnu", c"aarch64-unknown-linux-gnu", c"riscv64-unknown-linux-gnu"]
             .into_iter()
             .map(|triple| SelfTest { api, triple })
@@ -390,7 +397,7 @@ impl<'a> SelfTest<'a> {
         TargetMachine::create(self.api, &self.parameters(None)).ok()
     }
 
-    fn parameters(&self, reloc: Option<RelocModel>) -> Parameters<'static> {
+    pub(super) fn parameters(&self, reloc: Option<RelocModel>) -> Parameters<'static> {
         Parameters {
             triple: self.triple,
             cpu: "",
@@ -463,7 +470,7 @@ impl<'a> SelfTest<'a> {
     }
 
     /// Compiles a text that ends with a zero byte, and gives the object to `read`.
-    fn compile<T>(
+    pub(super) fn compile<T>(
         &self,
         text: &str,
         machine: &TargetMachine<'_>,
