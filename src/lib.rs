@@ -75,3 +75,6 @@ pub mod symbols;
 pub mod thinlink;
 pub mod thinlto_file;
 pub mod tools;
+#[cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+#[cfg_attr(not(test), deny(clippy::panic, clippy::indexing_slicing))]
+mod yaml;

@@ -11,6 +11,7 @@
 //! plan      which units there are, who defines and who     resolution, surgery::prevailing
 //!           sees each name, what each module drops
 //!           for modules with a summary: the thin link      distributed, thinlink
+//!           where these are split: the regular unit first  hybrid
 //! compile   each unit on its own, several at a time:       engine, backend
 //!             regular  all modules without a summary, linked in order into "ld-temp.o",
 //!                      internalized, pipeline lto<On>
@@ -23,6 +24,7 @@
 //! inputs. The order of phases is that of LLVM's `LTO::run`.
 
 mod compile;
+mod hybrid;
 pub mod index_only;
 mod kept;
 mod plan;
@@ -35,7 +37,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use self::compile::Compiled;
+pub use self::hybrid::{SplitParts, split_parts};
 use self::kept::{Found, Kept};
+use self::plan::PlannedUnit;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
@@ -198,7 +202,10 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
             // Something has to be compiled, most likely; loading libLLVM takes a while.
             let compiles = rounds.is_none() && config.output != OutputKind::Nothing;
             let plan = while_starting(compiles.then_some(&engine), || {
-                plan::plan(config, Some(&options), inputs, &files)
+                let resolve = |unit: Option<&PlannedUnit<'_>>, index: &_, live: &_| {
+                    hybrid::resolve(config, &engine, inputs, unit, index, live)
+                };
+                plan::plan(config, Some(&options), inputs, &files, &resolve)
             })?;
             stats.planned(&plan);
             if let Some(thin) = &plan.thin {

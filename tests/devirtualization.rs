@@ -86,10 +86,19 @@ const OBJECTS: &str = "a.o b.o c.o m.o";
 /// Compiles the sources for a thin link that sees virtual tables in summaries, and has lld say what
 /// a linker would.
 fn compile(scratch: &Scratch, version: u32, flags: &str) {
+    compile_units(scratch, version, &format!("-fno-split-lto-unit {flags}"));
+}
+
+/// Compiles the sources into two parts each, of which the one with virtual tables has no summary.
+fn compile_split(scratch: &Scratch, version: u32, flags: &str) {
+    compile_units(scratch, version, &format!("-fsplit-lto-unit {flags}"));
+}
+
+fn compile_units(scratch: &Scratch, version: u32, flags: &str) {
     scratch.write("shared.h", SHARED);
     for (name, source) in SOURCES {
         scratch.write(&format!("{name}.cc"), source);
-        let flags = format!("-flto=thin -fwhole-program-vtables -fno-split-lto-unit {flags}");
+        let flags = format!("-flto=thin -fwhole-program-vtables {flags}");
         let mut clang = scratch.command(&format!("clang++-{version}"), "-include shared.h -O2");
         clang.args(flags.split_whitespace()).args(["-c", &format!("{name}.cc")]);
         support::checked(clang);
@@ -159,11 +168,16 @@ fn resolutions_are_those_of_llvm() {
 /// virtual calls of what others define.
 fn compare_objects(scratch: &Scratch, version: u32, more: &str) -> Vec<u8> {
     let arguments =
-        |out: &str| format!("run @out.resolution.txt -relocation-model=pic -O2 -o {out} {more}");
+        |out: &str| format!("run @out.resolution.txt -relocation-model=pic -O2 {more} -o {out}");
     scratch.run(&format!("llvm-lto2-{version}"), &arguments("theirs"));
     let mut ours = scratch.command(OURS, &arguments("ours"));
     ours.env("LTO_LLVM", support::llvm(version));
     support::checked(ours);
+    // That of regular LTO, where modules are split.
+    assert_eq!(scratch.exists("ours.0"), scratch.exists("theirs.0"));
+    if scratch.exists("theirs.0") {
+        assert!(scratch.read("ours.0") == scratch.read("theirs.0"), "regular: {version} {more}");
+    }
     for (number, object) in (1..).zip(OBJECTS.split(' ')) {
         let [ours, theirs] = ["ours", "theirs"].map(|o| scratch.read(&format!("{o}.{number}")));
         assert!(ours == theirs, "the object of {object} differs: {version} {more}");
@@ -213,6 +227,58 @@ fn objects_are_those_of_llvm() {
 }
 
 #[test]
+fn objects_of_split_modules_are_those_of_llvm() {
+    let scratch = Scratch::new("devirtualization-split");
+    for version in [19, 22] {
+        compile_split(&scratch, version, "");
+        let public = compare_objects(&scratch, version, "");
+        assert!(scratch.exists("ours.0"), "the modules are not split");
+        let cache = "-whole-program-visibility -cache-dir=cache";
+        let whole = compare_objects(&scratch, version, cache);
+        assert!(public != whole, "nothing was devirtualized");
+        assert!(compare_objects(&scratch, version, cache) == whole);
+        assert!(compare_objects(&scratch, version, "-cache-dir=cache") == public);
+        compile_split(&scratch, version, "-fvisibility=hidden");
+        for level in ["-O0", "-O2", "-O3"] {
+            compare_objects(&scratch, version, level);
+        }
+    }
+    // Names of templates are often longer than a key of YAML may be, and some are not ASCII.
+    let long = format!("-DOnly=\u{c4}{}", "x".repeat(1200));
+    compile_split(&scratch, 22, &format!("-fvisibility=hidden {long}"));
+    compare_objects(&scratch, 22, "");
+}
+
+#[test]
+fn indexes_of_split_modules_are_those_of_llvm() {
+    let scratch = Scratch::new("devirtualization-split-index");
+    for version in [19, 22] {
+        compile_split(&scratch, version, "-fvisibility=hidden");
+        let mut seen = Vec::new();
+        for program in [format!("llvm-lto2-{version}"), OURS.to_owned()] {
+            let arguments =
+                "run @out.resolution.txt -relocation-model=pic -o lto -thinlto-distributed-indexes";
+            let mut command = scratch.command(&program, arguments);
+            command.env("LTO_LLVM", support::llvm(version));
+            if program == OURS {
+                command.arg(format!("-llvm-version={version}"));
+            }
+            support::checked(command);
+            let names = OBJECTS.split(' ').map(|object| format!("{object}.thinlto.bc"));
+            let mut files: Vec<Vec<u8>> = names.map(|name| scratch.read(&name)).collect();
+            files.push(scratch.read("lto.0"));
+            std::fs::remove_file(scratch.path().join("lto.0")).unwrap();
+            seen.push(files);
+        }
+        for (at, (theirs, ours)) in seen[0].iter().zip(&seen[1]).enumerate() {
+            assert!(ours == theirs, "file {at} differs: {version}");
+        }
+        let text = scratch.run(&format!("llvm-dis-{version}"), "b.o.thinlto.bc -o -");
+        assert!(text.contains("singleImplName: \"_ZN4Only3oneEi\""), "{text}");
+    }
+}
+
+#[test]
 fn a_program_linked_by_the_plugin_calls_directly() {
     let scratch = Scratch::new("devirtualization-plugin");
     compile(&scratch, 22, "");
@@ -227,6 +293,11 @@ fn a_program_linked_by_the_plugin_calls_directly() {
     let direct = link("-Wl,-plugin-opt=whole-program-visibility", "whole");
     assert!(loads(&virtual_calls) > loads(&direct), "{direct}");
     assert_eq!(loads(&direct), 0, "{direct}");
+    // A program of split modules calls some of them through a function that chooses.
+    compile_split(&scratch, 22, "-fvisibility=hidden");
+    let direct = link("", "split");
+    assert_eq!(loads(&direct), 0, "{direct}");
+    compile(&scratch, 22, "");
     // Without workers, machines of one process share the options.
     let mut command = scratch.command(
         "gcc",

@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["ir"],
     &["config"],
+    &["yaml"],
     &["container"],
     &["bitstream"],
     &["bitcode"],

@@ -81,8 +81,9 @@ impl Link<'_, '_> {
             printed: String::new(),
             types: None,
         };
-        let tests_types = self.import(values, &decisions, &edits, &mut job)?;
-        job.types = self.types(id, tests_types)?;
+        let names = self.import(values, &decisions, &edits, &mut job)?;
+        let tests_types = TYPE_TESTS.iter().any(|name| names.contains_key(*name));
+        job.types = self.types(id, tests_types, |name| names.contains_key(name))?;
         self.finish(values, &edits, &decisions, &mut job);
         if job.types.is_some() {
             let whole_program = self.plan.options.has_whole_program_visibility();
@@ -236,15 +237,15 @@ impl Link<'_, '_> {
         Ok(prepare)
     }
 
-    /// Slices of all modules that it imports from, sorted by their names as LLVM links them. Says
-    /// whether there is a test of a type then.
+    /// Slices of all modules that it imports from, sorted by their names as LLVM links them. Gives
+    /// the names that are there then.
     fn import(
         &self,
         values: &Values<'_>,
         decisions: &[Decision],
         edits: &Edits,
         job: &mut Job,
-    ) -> Result<bool> {
+    ) -> Result<BTreeMap<Vec<u8>, Name>> {
         let imports = self.plan.imports.of(values.id).sorted();
         let definitions: Vec<Summary<'_>> = imports
             .iter()
@@ -383,7 +384,7 @@ impl Link<'_, '_> {
                 after,
             });
         }
-        Ok(TYPE_TESTS.iter().any(|name| names.contains_key(*name)))
+        Ok(names)
     }
 
     /// The module's own variables that are only read or only written become internal when nothing

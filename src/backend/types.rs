@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::link::Link;
 use crate::error::Result;
-use crate::summary::{IndexFlags, ModuleId, SummaryId, type_ids_as_yaml};
+use crate::summary::{CfiFunction, IndexFlags, ModuleId, SummaryId, type_ids_as_yaml};
 
 /// The functions that test types. Not all tests are in summaries: what is assumed of a type and no
 /// virtual call depends on is not.
@@ -19,18 +19,28 @@ pub(super) const TYPE_TESTS: [&[u8]; 4] = [
 ];
 
 impl Link<'_, '_> {
-    /// The resolutions that a module's type tests and virtual calls need; `None` where it has none.
-    /// `tests_types`: it uses one of [`TYPE_TESTS`].
+    /// The resolutions that a module's type tests and virtual calls need, and the functions it knows
+    /// that have CFI jump tables; `None` where it has none of these. `tests_types`: it uses one of
+    /// [`TYPE_TESTS`]. `knows`: whether a name is one of its own.
     ///
     /// What LLVM's `ThinBackendProc` hands on is all of the index; these are what it writes into
     /// the index of a distributed backend.
     ///
     /// # Errors
     /// As [`type_ids_as_yaml`].
-    pub(super) fn types(&self, id: ModuleId, tests_types: bool) -> Result<Option<Vec<u8>>> {
-        // Where modules were split, what is of a type stands in their other parts, which no summary
-        // describes. Tests are then assumptions that are dropped.
-        if !tests_types || self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) {
+    pub(super) fn types(
+        &self,
+        id: ModuleId,
+        tests_types: bool,
+        knows: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let [defs, decls] = [self.index.cfi_function_defs(), self.index.cfi_function_decls()]
+            .map(|all| all.iter().filter(|f| knows(&f.name)).collect::<Vec<&CfiFunction>>());
+        // Where modules were split and regular LTO said nothing of types, tests are assumptions that
+        // are dropped.
+        let unresolved = self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT)
+            && !self.index.types_are_resolved();
+        if (!tests_types || unresolved) && defs.is_empty() && decls.is_empty() {
             return Ok(None);
         }
         let defined = self.index.module_summaries(id).map(SummaryId);
@@ -43,8 +53,8 @@ impl Link<'_, '_> {
         let all = self.plan.devirtualization.type_ids(self.index).iter();
         type_ids_as_yaml(
             all.filter(|id| mentioned.contains(&id.guid)),
-            std::iter::empty(),
-            std::iter::empty(),
+            defs.iter().map(|f| &*f.name),
+            decls.iter().map(|f| &*f.name),
         )
         .map(Some)
     }

@@ -10,7 +10,7 @@
 //! | [`tree`], `tree_record` | the outlined hash tree: sequences of instructions worth outlining |
 //! | [`map`], `map_record` | the stable function map: functions alike but for some operands |
 //! | [`indexed`] | the `.cgdata` file, versions 1 to 4 |
-//! | [`text`], `yaml` | its text form |
+//! | [`text`] | its text form, by `crate::yaml` |
 //! | `bucket_order` | the order in which LLVM's merger meets functions, which numbers the names |
 //!
 //! The reference is LLVM's `lib/CGData`: the same inputs in the same order give the same bytes as
@@ -31,7 +31,6 @@ pub mod sections;
 pub mod text;
 pub mod tree;
 mod tree_record;
-mod yaml;
 
 pub use indexed::{CgdataFile, NEWEST_VERSION};
 pub use map::{FinalizeOptions, StableFunctionMap};

@@ -11,13 +11,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
+use crate::yaml::{Fault, Node, Parser, Value};
 
 use super::CodegenData;
 use super::cursor::MALFORMED;
 use super::map::{IndexOperandHash, Names, StableFunction, StableFunctionMap};
 use super::tree::{OutlinedHashTree, RawNode};
 use super::tree_record::Successors;
-use super::yaml::{Fault, Node, Parser, Value};
 
 const TREE_KIND: &str = ":outlined_hash_tree";
 const MAP_KIND: &str = ":stable_function_map";

@@ -16,7 +16,7 @@ use crate::summary::{
 };
 use crate::symbols::irsymtab::flag;
 use crate::symbols::{InputFile, Symbol};
-use crate::thinlink::{Behaviour, LinkPlan, Mention, ModuleSymbols, ThinLinkOptions};
+use crate::thinlink::{Behaviour, LinkPlan, Liveness, Mention, ModuleSymbols, ThinLinkOptions};
 
 /// A file of the link.
 pub trait Source: Sync {
@@ -260,8 +260,19 @@ impl ThinInputs {
     /// # Errors
     /// As [`LinkPlan::resolution_based`].
     pub fn plan(&self, options: &ThinLinkOptions) -> Result<LinkPlan> {
-        let modules: Vec<ModuleSymbols<'_>> = self
-            .modules
+        LinkPlan::resolution_based(&self.index, &self.symbols(), options)
+    }
+
+    /// What is live.
+    ///
+    /// # Errors
+    /// As [`LinkPlan::liveness`].
+    pub fn liveness(&self, options: &ThinLinkOptions) -> Result<Liveness> {
+        LinkPlan::liveness(&self.index, &self.symbols(), options)
+    }
+
+    fn symbols(&self) -> Vec<ModuleSymbols<'_>> {
+        self.modules
             .iter()
             .map(|module| ModuleSymbols {
                 module: module.id,
@@ -269,8 +280,7 @@ impl ThinInputs {
                 split_lto_unit: module.split_lto_unit,
                 mentions: &module.mentions,
             })
-            .collect();
-        LinkPlan::resolution_based(&self.index, &modules, options)
+            .collect()
     }
 
     /// The module of the index that a source became; `None` where it has no ThinLTO summary.

@@ -36,6 +36,9 @@ const ENDING: [&str; 5] = ["help", "help-list", "help-hidden", "help-list-hidden
 /// cannot be unset, and a second occurrence is an error in LLVM before 16.
 static APPLIED: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
 
+/// The options that change, in each library of this process, and what they are now.
+static CURRENT: Mutex<Vec<(usize, String, String)>> = Mutex::new(Vec::new());
+
 /// Sets the options of this library, once each.
 pub(super) fn apply(api: &Api, options: &[String]) -> Result<()> {
     let key = ptr::from_ref(api) as usize;
@@ -54,6 +57,39 @@ pub(super) fn apply(api: &Api, options: &[String]) -> Result<()> {
         applied.push((key, option.to_string()));
     }
     Ok(())
+}
+
+/// Gives an option a value in place of the one that [`set`] gave it before; empty for that of a
+/// process in which nobody has.
+///
+/// # Errors
+/// Unsupported in LLVM before 16, where an option cannot be set twice.
+pub(super) fn set(api: &Api, option: &str, value: &str) -> Result<()> {
+    let key = ptr::from_ref(api) as usize;
+    let mut current = CURRENT.lock();
+    let place = current.iter_mut().find(|(api, name, _)| *api == key && name == option);
+    let text = format!("{option}={value}");
+    match place {
+        Some((_, _, now)) if now == value => Ok(()),
+        None if value.is_empty() => Ok(()),
+        Some((_, _, now)) => {
+            if api.version.0 < 16 {
+                return Err(Error::unsupported(format!(
+                    "LLVM {} cannot set {option} a second time",
+                    api.version.0
+                )));
+            }
+            parse(api, &[&text])?;
+            value.clone_into(now);
+            Ok(())
+        }
+        None => {
+            try_out(api, &[&text])?;
+            parse(api, &[&text])?;
+            current.push((key, option.to_owned(), value.to_owned()));
+            Ok(())
+        }
+    }
 }
 
 /// The name of an option string: "-foo=bar" and "--foo" are "foo". `None`: not an option.

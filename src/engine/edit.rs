@@ -127,8 +127,9 @@ impl Editor<'_> {
                 }
             }
             Edit::ResolvePublicTypeTests { whole_program } => {
-                self.resolve_public_type_tests(*whole_program);
+                self.answer_type_tests(c"llvm.public.type.test", *whole_program);
             }
+            Edit::AssumeTypeTests => self.answer_type_tests(c"llvm.type.test", false),
             Edit::UpgradeVcallVisibility { except } => self.upgrade_vcall_visibility(except),
             Edit::SetTriple { triple } => {
                 let triple = CString::new(triple.as_str())
@@ -228,19 +229,20 @@ impl Editor<'_> {
         }
     }
 
-    /// `updatePublicTypeTestCalls` (WholeProgramDevirt.cpp).
-    fn resolve_public_type_tests(&self, whole_program: bool) {
+    /// Tests of types by an intrinsic become those of a known type, or true
+    /// (`updatePublicTypeTestCalls` of WholeProgramDevirt.cpp).
+    fn answer_type_tests(&self, intrinsic: &CStr, to_test: bool) {
         let f = &self.api.f;
         const TEST: &str = "llvm.type.test";
         // SAFETY: a live module; users of an intrinsic are calls, whose last operand is what they
         // call. The next use is looked for before this one goes.
         unsafe {
-            let public = (f.LLVMGetNamedFunction)(self.module, c"llvm.public.type.test".as_ptr());
+            let public = (f.LLVMGetNamedFunction)(self.module, intrinsic.as_ptr());
             if public.is_null() {
                 return;
             }
             let id = (f.LLVMLookupIntrinsicID)(TEST.as_ptr().cast(), TEST.len());
-            let test = whole_program
+            let test = to_test
                 .then(|| (f.LLVMGetIntrinsicDeclaration)(self.module, id, std::ptr::null_mut(), 0));
             let mut next = (f.LLVMGetFirstUse)(public);
             while !next.is_null() {

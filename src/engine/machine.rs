@@ -176,6 +176,14 @@ impl Machine {
                 })?;
                 Ok(Answer::Done)
             }
+            Request::ExportTypes { pass } => {
+                let summaries = bulk.ok_or_else(no_bulk)?;
+                let found = type_ids::export(&self.api, *pass, summaries, |pipeline| {
+                    self.passes(pipeline, PassOptions::at_level(0))
+                })?;
+                result(&found)?;
+                Ok(Answer::Done)
+            }
             Request::WriteBitcode => {
                 let (_, module) = self.building()?;
                 // SAFETY: a live module.

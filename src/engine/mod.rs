@@ -193,6 +193,15 @@ impl PassOptions {
     }
 }
 
+/// A pass that looks at all of a program's types ([`Lease::export_types`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are LLVM's words
+pub enum TypePass {
+    WholeProgramDevirt = 0,
+    LowerTypeTests = 1,
+}
+
 /// What [`Lease::emit`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -277,6 +286,9 @@ pub enum Edit {
         /// Whether the link sees all of the program.
         whole_program: bool,
     },
+    /// Tests of types that are still there are true: those that are lowered stand under assumptions
+    /// alone (`dropTypeTests`).
+    AssumeTypeTests,
     /// `updateVCallVisibilityInModule` of a link that sees all of the program: virtual tables that
     /// may be public count as the link's own.
     UpgradeVcallVisibility {

@@ -9,7 +9,7 @@ use super::protocol::{Answer, Request};
 use super::worker::Connection;
 use super::{
     Bytes, Diagnostic, Edit, EngineConfig, FileType, GlobalInfo, PassOptions, Producer,
-    TargetConfig,
+    TargetConfig, TypePass,
 };
 use crate::config::RemarkOptions;
 use crate::error::{Error, Result};
@@ -98,6 +98,7 @@ impl Engine {
                 module: String::new(),
                 diagnostics: Vec::new(),
                 clean: true,
+                retires: false,
                 ahead: false,
                 asked: VecDeque::new(),
             }),
@@ -130,6 +131,8 @@ pub struct Lease {
     diagnostics: Vec<Diagnostic>,
     /// Nothing was done since the last reset.
     clean: bool,
+    /// The machine ends with the lease.
+    retires: bool,
     /// Steps are sent without waiting for those before.
     ahead: bool,
     /// What was sent and not answered.
@@ -250,6 +253,15 @@ impl Lease {
         self.done(Request::ResolveTypes, Some(types))
     }
 
+    /// Runs a pass over the module that finds out how the types of the whole program are tested and
+    /// how virtual functions are called, with the summaries of all other modules
+    /// ([`crate::summary::index_as_yaml`]). Gives what [`crate::summary::PassSummary`] reads.
+    pub fn export_types(&mut self, pass: TypePass, summaries: &[u8]) -> Result<Bytes> {
+        self.step(Request::ExportTypes { pass }, Some(summaries))?
+            .1
+            .ok_or_else(|| Error::engine("the worker answered without the result"))
+    }
+
     /// The module as bitcode.
     pub fn write_bitcode(&mut self) -> Result<Bytes> {
         self.bulk(Request::WriteBitcode)
@@ -300,6 +312,11 @@ impl Lease {
     /// process of its own.
     pub fn peak_memory(&self) -> Option<u64> {
         self.machine.as_ref()?.peak_memory()
+    }
+
+    /// No lease after this one gets its machine, of whose state not all can be taken back.
+    pub fn retire(&mut self) {
+        self.retires = true;
     }
 
     /// What LLVM's diagnostic handler received since the last call, in order.
@@ -446,7 +463,10 @@ fn unexpected(answer: &Answer) -> Error {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.clean {
+        if self.retires {
+            self.machine = None;
+        }
+        if !self.clean && self.machine.is_some() {
             // The next lease must find nothing of this one; a machine that cannot do that goes.
             if self.reset().is_err() {
                 self.machine = None;

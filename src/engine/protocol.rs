@@ -10,14 +10,14 @@
 use super::wire::{Reader, Writer, unknown};
 use super::{
     CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions,
-    RelocModel, Severity, TargetConfig, Version, Visibility,
+    RelocModel, Severity, TargetConfig, TypePass, Version, Visibility,
 };
 use crate::config::RemarkOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::UnnamedAddr;
 
 /// Raised by every change of a message.
-pub(super) const VERSION: u32 = 11;
+pub(super) const VERSION: u32 = 12;
 
 /// One step of a machine. The variants with *bulk* come with bitcode beside them.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,9 @@ pub(super) enum Request {
     Passes { pipeline: String, options: PassOptions },
     /// Bulk: resolutions of type identifiers, as YAML; do type tests and virtual calls by them.
     ResolveTypes,
+    /// Bulk: summaries, as YAML; run a pass over the module that finds resolutions, and answer with
+    /// these as bulk, as YAML.
+    ExportTypes { pass: TypePass },
     /// Answer with bitcode as bulk.
     WriteBitcode,
     /// Put the module's bitcode into it, and an empty command line where that is said.
@@ -81,7 +84,7 @@ impl Request {
             Request::Verify => "verifying the module",
             Request::Internalize { .. } => "internalizing",
             Request::Passes { .. } => "optimizing",
-            Request::ResolveTypes => "resolving type tests",
+            Request::ResolveTypes | Request::ExportTypes { .. } => "resolving type tests",
             Request::WriteBitcode => "writing bitcode",
             Request::EmbedBitcode { .. } => "embedding bitcode",
             Request::Split { .. } => "splitting the module",
@@ -100,6 +103,7 @@ impl Request {
                 | Request::Link { .. }
                 | Request::Merge { .. }
                 | Request::ResolveTypes
+                | Request::ExportTypes { .. }
         )
     }
 
@@ -194,6 +198,10 @@ impl Request {
                 w.u8(20);
                 w.u32(*count);
             }
+            Request::ExportTypes { pass } => {
+                w.u8(21);
+                w.u8(*pass as u8);
+            }
         }
         w.0
     }
@@ -260,6 +268,13 @@ impl Request {
             16 => Request::ResolveTypes,
             19 => Request::EmbedBitcode { command_line: r.bool()? },
             20 => Request::Split { count: r.u32()? },
+            21 => Request::ExportTypes {
+                pass: match r.u8()? {
+                    0 => TypePass::WholeProgramDevirt,
+                    1 => TypePass::LowerTypeTests,
+                    other => return Err(unknown("pass", other)),
+                },
+            },
             other => return Err(unknown("request", other)),
         };
         r.end()?;
@@ -521,6 +536,7 @@ fn put_edit(w: &mut Writer, edit: &Edit) {
             w.u8(15);
             w.bool(*whole_program);
         }
+        Edit::AssumeTypeTests => w.u8(19),
         Edit::UpgradeVcallVisibility { except } => {
             w.u8(16);
             w.list(except, |w, name| w.str(name));
@@ -565,6 +581,7 @@ fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         },
         12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
         13 => Edit::SetTriple { triple: r.str()? },
+        19 => Edit::AssumeTypeTests,
         16 => Edit::UpgradeVcallVisibility { except: r.list(Reader::str)? },
         15 => Edit::ResolvePublicTypeTests { whole_program: r.bool()? },
         other => return Err(unknown("edit", other)),
@@ -650,6 +667,7 @@ mod tests {
                     Edit::SetUnnamedAddr { name: name(), unnamed_addr: UnnamedAddr::Global },
                     Edit::SetTriple { triple: name() },
                     Edit::ResolvePublicTypeTests { whole_program: true },
+                    Edit::AssumeTypeTests,
                     Edit::UpgradeVcallVisibility { except: vec![name()] },
                     Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
@@ -660,6 +678,7 @@ mod tests {
             Request::ResolveTypes,
             Request::EmbedBitcode { command_line: true },
             Request::Split { count: 3 },
+            Request::ExportTypes { pass: TypePass::LowerTypeTests },
             Request::WriteBitcode,
             Request::Emit { file_type: FileType::Object },
             Request::Globals,

@@ -29,7 +29,17 @@ use crate::summary::ModuleId;
 use crate::surgery::{self, Edits};
 
 /// LLVM's name of the merged module.
-const MERGED: &str = "ld-temp.o";
+pub(super) const MERGED: &str = "ld-temp.o";
+
+/// On which side of optimization the merged module is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Before,
+    After,
+}
+
+/// Is called with the merged module.
+pub(super) type Watch<'w> = dyn FnMut(Moment, &mut Lease) -> Result<()> + 'w;
 
 /// What came out of all units.
 #[derive(Debug, Default)]
@@ -107,7 +117,7 @@ pub(super) fn compile(
         diagnostics.extend(made.diagnostics);
         if let (Some(file), Some(remarks)) = (&config.remarks, &made.remarks) {
             let path = match unit.kind {
-                UnitKind::Regular { .. } => file.file.clone(),
+                UnitKind::Regular { .. } | UnitKind::Made { .. } => file.file.clone(),
                 UnitKind::Thin { .. } => file.of_module(unit.task),
             };
             path.iter().try_for_each(|path| write_atomically(path, remarks))?;
@@ -148,6 +158,21 @@ pub(super) fn save_nothing_merged(
     Ok(())
 }
 
+/// Makes the unit of regular LTO alone, before anything is known of the others. `watch` is
+/// called before and after it is optimized.
+pub(super) fn compile_merged(
+    config: &Config,
+    engine: &LazyEngine,
+    inputs: &[Input<'_>],
+    unit: &PlannedUnit<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Made> {
+    let (settings, compiled) = (settings(config), AtomicUsize::new(0));
+    let (settings, compiled) = (&settings, &compiled);
+    Unit { config, inputs, unit, link: None, settings, cached: None, compiled }
+        .merged(engine, watch)
+}
+
 fn done(made: Made) -> Result<Done<Made>> {
     let peak_memory = made.peak_memory;
     Ok(Done { result: made, peak_memory })
@@ -170,7 +195,7 @@ pub(super) fn settings(config: &Config) -> Settings {
 
 fn name(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> String {
     match &unit.kind {
-        UnitKind::Regular { .. } => MERGED.to_owned(),
+        UnitKind::Regular { .. } | UnitKind::Made { .. } => MERGED.to_owned(),
         UnitKind::Thin { input, .. } => {
             inputs.get(*input).map_or_else(String::new, |input| input.identifier.clone())
         }
@@ -182,6 +207,7 @@ fn size(unit: &PlannedUnit<'_>, inputs: &[Input<'_>]) -> u64 {
     let size = |input: usize| inputs.get(input).map_or(0, |input| input.bitcode.len() as u64);
     match &unit.kind {
         UnitKind::Regular { modules, .. } => modules.iter().map(|m| size(m.input)).sum(),
+        UnitKind::Made { .. } => 0,
         UnitKind::Thin { input, .. } => size(*input),
     }
 }
@@ -231,11 +257,19 @@ impl From<backend::Stage> for SavedStage {
 
 impl<'c, 'a> Unit<'c, 'a> {
     fn make(&self, engine: &LazyEngine) -> Result<Made> {
-        if let UnitKind::Thin { module, .. } = self.unit.kind {
-            return self.thin(module, engine);
+        match &self.unit.kind {
+            UnitKind::Thin { module, .. } => self.thin(*module, engine),
+            UnitKind::Made { made, .. } => {
+                made.lock().take().ok_or_else(|| Error::engine("a unit was asked for twice"))
+            }
+            UnitKind::Regular { .. } => self.merged(engine, &mut |_, _| Ok(())),
         }
+    }
+
+    /// The unit of regular LTO. `watch` is called before and after it is optimized.
+    fn merged(&self, engine: &LazyEngine, watch: &mut Watch<'_>) -> Result<Made> {
         let mut lease = engine.get()?.lease()?;
-        let merged = self.regular(&mut lease);
+        let merged = self.regular(&mut lease, watch);
         let mut diagnostics = lease.take_diagnostics();
         // An error says it already.
         diagnostics.retain(|d| merged.is_ok() || d.severity != engine::Severity::Error);
@@ -305,7 +339,7 @@ impl<'c, 'a> Unit<'c, 'a> {
         })
     }
 
-    fn regular(&self, lease: &mut Lease) -> Result<Merged> {
+    fn regular(&self, lease: &mut Lease, watch: &mut Watch<'_>) -> Result<Merged> {
         lease.keep_value_names(self.settings.keep_value_names)?;
         if let Some(remarks) = &self.settings.remarks {
             lease.write_remarks(remarks)?;
@@ -343,7 +377,7 @@ impl<'c, 'a> Unit<'c, 'a> {
                 let edits = self.prevail(&lease.globals()?, prevailing);
                 lease.edit(&edits)?;
             }
-            UnitKind::Thin { .. } => return Err(Error::engine("a module of the thin link")),
+            _ => return Err(Error::engine("a module that is not merged")),
         }
         self.save(lease, SavedStage::Internalize)?;
         if self.config.output == OutputKind::Bitcode {
@@ -353,7 +387,9 @@ impl<'c, 'a> Unit<'c, 'a> {
         if self.config.embed_bitcode == BitcodeEmbedding::PostMergePreOptimized {
             lease.embed_bitcode(true)?;
         }
+        watch(Moment::Before, lease)?;
         lease.passes(&pipeline(self.config, "lto"), self.settings.passes)?;
+        watch(Moment::After, lease)?;
         self.save(lease, SavedStage::Opt)?;
         if self.config.lto_partitions > 1 {
             return lease.split(self.config.lto_partitions).map(Merged::Parts);
@@ -425,7 +461,7 @@ impl<'c, 'a> Unit<'c, 'a> {
 
     fn second(&self, first: First, second: &Second<'_>, engine: &LazyEngine) -> Result<Rounded> {
         match self.unit.kind {
-            UnitKind::Regular { .. } => Ok((self.make(engine)?, None)),
+            UnitKind::Regular { .. } | UnitKind::Made { .. } => Ok((self.make(engine)?, None)),
             UnitKind::Thin { .. } => second.make(first, self.settings, &mut |stage, lease| {
                 self.save(lease, stage.into())?;
                 Ok(true)

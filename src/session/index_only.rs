@@ -17,14 +17,14 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::plan;
-use super::{Input, Outcome, Phase, Span, Stats, compile, find_engine, read, steer};
+use super::{Input, Outcome, Phase, Span, Stats, compile, find_engine, read, split_parts, steer};
 use crate::bitcode::BitcodeFile;
 use crate::config::{Config, OutputKind};
 use crate::distributed::{
     self, IndexFiles, Shards, Source, SuffixReplace, ThinInputs, write_atomically,
 };
 use crate::engine::{Diagnostic, Producer, Severity};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::summary::{Format, ModuleId};
 use crate::symbols::Symbol;
@@ -142,7 +142,7 @@ pub fn run(
         inputs.iter().map(|input| Named::new(input, job, &spans)).collect();
     let mut diagnostics = Vec::new();
     let mut linked = Vec::new();
-    let read_inputs = match config.unified_regular {
+    let mut read_inputs = match config.unified_regular {
         true => None,
         false => {
             let wanted = distributed::read_options(&options);
@@ -155,6 +155,26 @@ pub fn run(
         options.visibility_scheme = VisibilityScheme::Elf;
     }
     phase(&mut stats, Phase::Read);
+    let mut split = None;
+    if let Some(read_inputs) = &mut read_inputs
+        && read_inputs.index.lacks_type_resolutions()
+    {
+        let mut parts = split_parts(&config, &options, inputs)?;
+        read_inputs.index.set_type_resolutions(std::mem::take(&mut parts.types));
+        if !parts.objects.is_empty() && !gives_regular_object(&config) {
+            diagnostics.push(Diagnostic {
+                severity: Severity::Warning,
+                module: String::new(),
+                text: "the modules are split; obj-path= says where to leave the object of their \
+                       virtual tables"
+                    .to_owned(),
+            });
+        }
+        diagnostics.append(&mut parts.diagnostics);
+        split = Some(parts);
+        phase(&mut stats, Phase::Compile);
+    }
+    let read_inputs = read_inputs;
     let thin = |number| read_inputs.as_ref().and_then(|inputs| inputs.thin_module(number));
     let modules: Vec<(&Named<'_, '_>, Option<ModuleId>)> =
         named.iter().enumerate().map(|(number, named)| (named, thin(number))).collect();
@@ -205,10 +225,16 @@ pub fn run(
     stats.spans.sort_by_key(|span| span.begin);
 
     let mut outputs = Vec::new();
-    if gives_regular_object(&config) {
+    if let Some(parts) = split {
+        if gives_regular_object(&config) {
+            outputs = parts.objects;
+        }
+    } else if gives_regular_object(&config) {
         let files =
             inputs.iter().map(|i| read(i).map_err(|e| i.blame(e))).collect::<Result<Vec<_>>>()?;
-        let plan = plan::plan(&config, None, inputs, &files)?;
+        let plan = plan::plan(&config, None, inputs, &files, &|_, _, _| {
+            Err(Error::engine("a thin link that is not made"))
+        })?;
         let engine = match engine {
             Some(engine) => engine,
             None => find_engine(&config, &producers)?,

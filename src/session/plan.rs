@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use parking_lot::Mutex;
+
 use super::Input;
-use crate::backend::Source;
+use crate::backend::{Made, Source};
 use crate::bitcode::{BitcodeModule, Extent, GlobalValue, Module, block_id};
 use crate::config::Config;
 use crate::distributed::{self, ThinInputs};
@@ -16,12 +18,12 @@ use crate::ir::UnnamedAddr;
 use crate::resolution::{
     GlobalResolution, GlobalResolutions, Mention, Partition, SymbolResolution,
 };
-use crate::summary::{ModuleId, ModuleSummaryIndex, guid_of};
+use crate::summary::{ModuleId, ModuleSummaryIndex, TypeResolutions, guid_of};
 use crate::surgery::Edits;
 use crate::surgery::prevailing::{self, Merging};
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::symbols::{InputFile, Symbol};
-use crate::thinlink::{LinkPlan, ThinLinkOptions, VisibilityScheme};
+use crate::thinlink::{LinkPlan, Liveness, ThinLinkOptions, VisibilityScheme};
 
 /// Indexes carry the counts to LLVM's own backends; ours would have to write them into functions.
 const ENTRY_COUNTS: &str = "-thinlto-synthesize-entry-counts is served for distributed builds only";
@@ -59,6 +61,13 @@ pub(super) enum UnitKind<'a> {
         prevailing: BTreeMap<String, Prevailing>,
         /// The names in IR of what may be in the dynamic symbol table.
         exported: Vec<String>,
+    },
+    /// The unit of regular LTO, where it had to be compiled before the thin link.
+    Made {
+        /// How many were merged.
+        modules: usize,
+        /// Until it is taken.
+        made: Mutex<Option<Made>>,
     },
     /// A module of the thin link.
     Thin {
@@ -111,12 +120,18 @@ struct Pending<'f, 'a> {
 
 type Resolved<'f> = (Symbol<'f>, SymbolResolution);
 
-/// Plans. Without options for the thin link, only the unit of regular LTO.
+/// Compiles the unit of regular LTO, if there is one, and says what that found out of types.
+pub(super) type ResolveTypes<'r> = dyn Fn(Option<&PlannedUnit<'_>>, &ModuleSummaryIndex, &Liveness) -> Result<(Made, TypeResolutions)>
+    + 'r;
+
+/// Plans. Without options for the thin link, only the unit of regular LTO. `resolve` is asked where
+/// the thin link cannot be without what regular LTO knows.
 pub(super) fn plan<'a>(
     config: &Config,
     thin_link: Option<&ThinLinkOptions>,
     inputs: &[Input<'a>],
     files: &[InputFile<'a>],
+    resolve: &ResolveTypes<'_>,
 ) -> Result<Plan<'a>> {
     if thin_link.is_some_and(|options| options.thinlto_synthesize_entry_counts) {
         return Err(Error::unsupported(ENTRY_COUNTS));
@@ -168,15 +183,43 @@ pub(super) fn plan<'a>(
         }
     }
     let has_summary = !thin.is_empty() || pending.iter().any(|p| p.has_summary);
+    let mut units = Vec::new();
+    let mut plan_by_summaries =
+        |options: &ThinLinkOptions, pending: &mut Vec<Pending<'_, 'a>>| -> Result<Summaries> {
+            let (mut read, options) = read_summaries(config, options, inputs)?;
+            if !thin.is_empty() && read.index.lacks_type_resolutions() {
+                let live = read.liveness(&options)?;
+                let is_live = |name: &[u8]| is_live(&read.index, &live, name);
+                let regular = std::mem::take(pending);
+                units = regular_unit(config, inputs, regular, &names, Some(&is_live))?;
+                let (made, found) = resolve(units.first(), &read.index, &live)?;
+                read.index.set_type_resolutions(found);
+                for unit in &mut units {
+                    if let UnitKind::Regular { modules, .. } = &unit.kind {
+                        let modules = modules.len();
+                        unit.kind = UnitKind::Made { modules, made: Mutex::new(Some(made)) };
+                        break;
+                    }
+                }
+            }
+            let plan = read.plan(&options)?;
+            Ok(Summaries { read, plan })
+        };
     let mut summaries = None;
     if let Some(options) = thin_link.filter(|_| has_summary) {
-        summaries = match summaries_of_link(config, options, inputs) {
+        summaries = match plan_by_summaries(options, &mut pending) {
             // Without, regular LTO drops what is dead once it has merged it.
             Err(e) if thin.is_empty() && e.kind() == ErrorKind::Unsupported => None,
             summaries => Some(summaries?),
         };
     }
-    let mut units = regular_unit(config, inputs, pending, &names, summaries.as_ref())?;
+    if units.is_empty() {
+        let is_live = summaries.as_ref().map(|Summaries { read, plan }| {
+            |name: &[u8]| is_live(&read.index, &plan.liveness, name)
+        });
+        let is_live = is_live.as_ref().map(|f| f as &IsLive<'_>);
+        units = regular_unit(config, inputs, pending, &names, is_live)?;
+    }
     let thin = match summaries.filter(|_| !thin.is_empty()) {
         None => None,
         Some(summaries) => {
@@ -193,22 +236,21 @@ struct Summaries {
     plan: LinkPlan,
 }
 
-impl Summaries {
-    /// `isGUIDLive`: whether a definition may be needed.
-    fn is_live(&self, name: &[u8]) -> bool {
-        let index = &self.read.index;
-        let value = index.find(guid_of(name.strip_prefix(b"\x01").unwrap_or(name)));
-        value.is_none_or(|value| {
-            index.copies(value).is_empty() || self.plan.liveness.is_value_live(index, value)
-        })
-    }
+/// Whether a definition of this name may be needed.
+type IsLive<'l> = dyn Fn(&[u8]) -> bool + 'l;
+
+/// `isGUIDLive`: whether a definition may be needed.
+fn is_live(index: &ModuleSummaryIndex, liveness: &Liveness, name: &[u8]) -> bool {
+    let value = index.find(guid_of(name.strip_prefix(b"\x01").unwrap_or(name)));
+    value.is_none_or(|value| index.copies(value).is_empty() || liveness.is_value_live(index, value))
 }
 
-fn summaries_of_link(
+/// Reads what the thin link starts from; and its options, as they are for this target.
+fn read_summaries(
     config: &Config,
     options: &ThinLinkOptions,
     inputs: &[Input<'_>],
-) -> Result<Summaries> {
+) -> Result<(ThinInputs, ThinLinkOptions)> {
     let wanted = distributed::read_options(options);
     let read = distributed::read_with(inputs, &options.behaviour, &wanted)?;
     let elf = Triple::parse(&read.target_triple).format == ObjectFormat::Elf;
@@ -217,8 +259,7 @@ fn summaries_of_link(
         visibility_scheme: if elf { VisibilityScheme::Elf } else { options.visibility_scheme },
         ..options.clone()
     };
-    let plan = read.plan(&options)?;
-    Ok(Summaries { read, plan })
+    Ok((read, options))
 }
 
 /// The units of modules with a summary.
@@ -287,7 +328,7 @@ fn regular_unit<'a>(
     inputs: &[Input<'a>],
     mut pending: Vec<Pending<'_, 'a>>,
     names: &GlobalResolutions,
-    summaries: Option<&Summaries>,
+    is_live: Option<&IsLive<'_>>,
 ) -> Result<Vec<PlannedUnit<'a>>> {
     if pending.is_empty() && !config.always_emit_regular_lto_object {
         return Ok(Vec::new());
@@ -305,7 +346,7 @@ fn regular_unit<'a>(
     for p in pending {
         let input = p.input;
         let blame = |e| inputs.get(input).map_or_else(|| Error::engine("no input"), |i| i.blame(e));
-        modules.push(module(p, names, summaries, &mut prevailing).map_err(blame)?);
+        modules.push(module(p, names, is_live, &mut prevailing).map_err(blame)?);
     }
     let exported = exported.into_iter().collect();
     let kind = UnitKind::Regular { modules, commons, prevailing, exported };
@@ -317,11 +358,11 @@ fn regular_unit<'a>(
 fn module<'a>(
     pending: Pending<'_, 'a>,
     names: &GlobalResolutions,
-    summaries: Option<&Summaries>,
+    is_live: Option<&IsLive<'_>>,
     prevailing: &mut BTreeMap<String, Prevailing>,
 ) -> Result<PlannedModule<'a>> {
     let Pending { input, module, symbols, has_summary } = pending;
-    let summaries = summaries.filter(|_| has_summary);
+    let is_live = is_live.filter(|_| has_summary);
     let by_name: HashMap<&[u8], usize> =
         module.globals.iter().enumerate().map(|(id, g)| (&*g.name, id)).collect();
     let mut said = vec![None; module.globals.len()];
@@ -360,7 +401,7 @@ fn module<'a>(
         edits.module_asm = Some(discard_asm(&module, &discarded_asm));
     }
     let named = |id: &usize| module.globals.get(*id);
-    let live = |g: &&GlobalValue<'_>| summaries.is_none_or(|summaries| summaries.is_live(&g.name));
+    let live = |g: &&GlobalValue<'_>| is_live.is_none_or(|is_live| is_live(&g.name));
     let name = |g: &GlobalValue<'_>| String::from_utf8_lossy(&g.name).into_owned();
     let keep = keep.iter().filter_map(named).filter(live).map(name).collect();
     Ok(PlannedModule { input, module, edits, keep })

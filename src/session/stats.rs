@@ -178,6 +178,7 @@ impl Stats {
         for unit in &plan.units {
             match &unit.kind {
                 UnitKind::Regular { modules, .. } => self.regular_modules = modules.len(),
+                UnitKind::Made { modules, .. } => self.regular_modules = *modules,
                 UnitKind::Thin { .. } => self.thin_modules += 1,
             }
         }

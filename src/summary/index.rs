@@ -196,6 +196,8 @@ pub(super) struct Level {
     pub(super) full_lto: bool,
     /// The version of the summary block that was read; the oldest where there were several.
     pub(super) version: u64,
+    /// Whether all is known of type identifiers that regular LTO has to say.
+    pub(super) types_resolved: bool,
 }
 
 /// The summaries of one module or of many; see the head of `summary/index.rs` for its shape.
@@ -389,6 +391,30 @@ impl ModuleSummaryIndex {
     /// External functions with CFI jump tables, sorted by name.
     pub fn cfi_function_decls(&self) -> &[CfiFunction] {
         &self.level.cfi_function_decls
+    }
+
+    /// Whether regular LTO must say how types are tested before any module of the thin link can be
+    /// compiled: modules were split, and something tests a type.
+    pub fn lacks_type_resolutions(&self) -> bool {
+        !self.level.types_resolved
+            && self.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT)
+            && self.mentions_types()
+    }
+
+    /// Takes what was found out of type identifiers. A type that is not among them is one that
+    /// nothing is of.
+    pub fn set_type_resolutions(&mut self, found: TypeResolutions) {
+        let TypeResolutions { mut type_ids, cfi_function_defs, cfi_function_decls } = found;
+        type_ids.sort_by(|a, b| (a.guid, &a.name).cmp(&(b.guid, &b.name)));
+        self.level.type_ids = type_ids;
+        self.level.cfi_function_defs = cfi_function_defs.into_iter().collect();
+        self.level.cfi_function_decls = cfi_function_decls.into_iter().collect();
+        self.level.types_resolved = true;
+    }
+
+    /// Whether [`ModuleSummaryIndex::set_type_resolutions`] was called.
+    pub fn types_are_resolved(&self) -> bool {
+        self.level.types_resolved
     }
 
     /// Whether some function tests a type or calls a virtual function of one.

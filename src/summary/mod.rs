@@ -37,6 +37,7 @@ mod radix;
 mod read;
 mod read_block;
 mod read_rare;
+mod read_yaml;
 mod records;
 mod scan;
 mod side;
@@ -61,6 +62,7 @@ pub use read::{
     FILES_AT_ONCE, ReadOptions, combine_files, read_and_combine, read_file, read_index,
     read_module, read_module_hashing,
 };
+pub use read_yaml::PassSummary;
 pub use records::Format;
 pub use scan::{NamedValue, named_values, renamed_values};
 pub use table::BLOCK_ID as FUNCTION_TABLE_BLOCK_ID;
@@ -69,4 +71,4 @@ pub use write_combined::{
     CombinedWriter, Overrides, Selected, Selection, WriteOptions, group_by_module,
 };
 pub use write_module::write_module_index;
-pub use write_yaml::type_ids_as_yaml;
+pub use write_yaml::{index_as_yaml, type_ids_as_yaml};

@@ -4,6 +4,8 @@
 //! as the number that the record holds, so that reading and writing cost nothing and bits that a
 //! later LLVM adds are not lost on the way.
 
+use std::collections::BTreeSet;
+
 use crate::ir::{Guid, Linkage, ModuleHash, Visibility};
 
 /// A value of an index: a position in its table of GUIDs, which is sorted. Dense.
@@ -477,6 +479,17 @@ pub struct TypeIdCompatibleVtables {
     pub vtables: Vec<(u64, ValueId)>,
 }
 
+/// What regular LTO found out of the types of a whole link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeResolutions {
+    /// Of each type that something is of.
+    pub type_ids: Vec<TypeIdSummary>,
+    /// Functions of the link with CFI jump tables.
+    pub cfi_function_defs: BTreeSet<CfiFunction>,
+    /// Functions from elsewhere with CFI jump tables.
+    pub cfi_function_decls: BTreeSet<CfiFunction>,
+}
+
 /// What the thin link found out of a type identifier (`TypeIdSummary`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeIdSummary {
@@ -501,6 +514,18 @@ pub struct TypeTestResolution {
     pub size_m1: u64,
     pub bit_mask: u64,
     pub inline_bits: u64,
+}
+
+impl TypeTestResolution {
+    /// Nothing is known: a test is left as it is.
+    pub const UNKNOWN: Self = TypeTestResolution {
+        kind: 5,
+        size_m1_bit_width: 0,
+        align_log2: 0,
+        size_m1: 0,
+        bit_mask: 0,
+        inline_bits: 0,
+    };
 }
 
 /// `WholeProgramDevirtResolution`.

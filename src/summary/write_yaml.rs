@@ -1,14 +1,18 @@
-//! Resolutions of type identifiers as text, for LLVM's passes that read an index from a file.
+//! Indexes as text, for LLVM's passes that read one from a file.
 //!
-//! In: [`TypeIdSummary`]s and functions with CFI jump tables. Out: the YAML that
-//! `-lowertypetests-read-summary` and `-wholeprogramdevirt-read-summary` take. Source:
-//! ModuleSummaryIndexYAML.h, the same in LLVM 14 to 22. All is written in YAML's flow style, strings
-//! in double quotes, as names hold whatever a language puts into them.
+//! In: [`TypeIdSummary`]s and functions with CFI jump tables, for a pass that does as they say; or
+//! summaries, for one that finds resolutions. Out: the YAML that `-lowertypetests-read-summary` and
+//! `-wholeprogramdevirt-read-summary` take. Source: ModuleSummaryIndexYAML.h, the same in LLVM 14
+//! to 22. All is written in YAML's flow style, strings in double quotes, as names hold whatever a
+//! language puts into them.
 
 use std::fmt::Write as _;
 
+use super::index::{ModuleSummaryIndex, Summary};
+use super::read_yaml::PassSummary;
 use super::types::*;
 use crate::error::{Error, Result};
+use crate::ir::Guid;
 
 /// The document. Numbers that LLVM has no word for are left to its default.
 ///
@@ -65,6 +69,83 @@ pub fn type_ids_as_yaml<'t>(
     list(&mut out, cfi_function_decls, &mut string);
     out.extend_from_slice(b"] }\n...\n");
     plain.map(|()| out)
+}
+
+/// The document with all summaries, as far as the passes look at them: who refers to what, tests
+/// which types and calls through which. YAML has functions alone, so that all others are written
+/// as such; who refers to an alias refers to what it stands for as well.
+///
+/// `is_live`: what the index will say. `dead_stripping`: whether that was found out. `found`: what
+/// an earlier pass made of it, whose type tests go over the index's.
+pub fn index_as_yaml(
+    index: &ModuleSummaryIndex,
+    is_live: impl Fn(SummaryId) -> bool,
+    dead_stripping: bool,
+    found: Option<&PassSummary>,
+) -> Vec<u8> {
+    let mut out = b"---\n{ GlobalValueMap: {".to_vec();
+    let values = (0..index.guids().len() as u32).map(ValueId);
+    let defined = values.filter(|&value| !index.copies(value).is_empty());
+    list(&mut out, defined, |out, value| {
+        let guid = index.guid(value);
+        text(out, format_args!("{}: [", guid.0));
+        let copies = index.copies(value).iter().enumerate();
+        let copies = copies.filter_map(|(at, &id)| Some((at, index.summary(id)?)));
+        list(out, copies, |out, (at, summary)| {
+            let tests = found.map_or(summary.type_tests(), |found| found.type_tests(guid, at));
+            summary_as_yaml(out, index, summary, is_live(summary.id()), tests);
+        });
+        out.push(b']');
+    });
+    text(&mut out, format_args!("}}, WithGlobalValueDeadStripping: {dead_stripping} }}\n...\n"));
+    out
+}
+
+fn summary_as_yaml(
+    out: &mut Vec<u8>,
+    index: &ModuleSummaryIndex,
+    summary: Summary<'_>,
+    live: bool,
+    tests: &[Guid],
+) {
+    let linkage = summary.flags().0 & 0xf;
+    text(out, format_args!("{{ Linkage: {linkage}, Live: {live}, Refs: ["));
+    let aliasee = |&id: &SummaryId| index.summary(id)?.aliasee().map(|s| s.guid());
+    let guids = summary.refs().iter().flat_map(|reference| {
+        let value = reference.value();
+        let aliasees = index.copies(value).iter().filter_map(aliasee);
+        std::iter::once(index.guid(value)).chain(aliasees)
+    });
+    list(out, guids, |out, guid| text(out, format_args!("{}", guid.0)));
+    out.extend_from_slice(b"], TypeTests: [");
+    list(out, tests.iter(), |out, guid| text(out, format_args!("{}", guid.0)));
+    let calls = [
+        ("TypeTestAssumeVCalls", summary.type_test_assume_vcalls()),
+        ("TypeCheckedLoadVCalls", summary.type_checked_load_vcalls()),
+    ];
+    for (key, calls) in calls {
+        text(out, format_args!("], {key}: ["));
+        list(out, calls.iter(), virtual_function);
+    }
+    let calls = [
+        ("TypeTestAssumeConstVCalls", summary.type_test_assume_const_vcalls()),
+        ("TypeCheckedLoadConstVCalls", summary.type_checked_load_const_vcalls()),
+    ];
+    for (key, calls) in calls {
+        text(out, format_args!("], {key}: ["));
+        list(out, calls.iter(), |out, call| {
+            out.extend_from_slice(b"{ VFunc: ");
+            virtual_function(out, &call.function);
+            out.extend_from_slice(b", Args: [");
+            list(out, call.args.iter(), |out, arg| text(out, format_args!("{arg}")));
+            out.extend_from_slice(b"] }");
+        });
+    }
+    out.extend_from_slice(b"] }");
+}
+
+fn virtual_function(out: &mut Vec<u8>, function: &VFuncId) {
+    text(out, format_args!("{{ GUID: {}, Offset: {} }}", function.guid.0, function.offset));
 }
 
 fn name_error(name: &[u8]) -> Error {

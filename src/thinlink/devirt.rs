@@ -23,15 +23,12 @@ use crate::ir::{Guid, Linkage};
 use crate::summary::{
     CallInfo, ConstVCall, Hotness, ModuleSummaryIndex, Summary, SummaryId, SummaryKind,
     TypeIdCompatibleVtables, TypeIdSummary, TypeTestResolution, VFuncId, ValueId, VariableFlags,
-    WholeProgramDevirtResolution, guid_of,
+    WholeProgramDevirtResolution, guid_of, guid_of_value,
 };
 
 /// `GlobalObject::VCallVisibility`.
 const PUBLIC: u8 = 0;
 const LINKAGE_UNIT: u8 = 1;
-
-/// `TypeTestResolution::Unknown`.
-const UNKNOWN: u64 = 5;
 
 /// `WholeProgramDevirtResolution::SingleImpl`.
 const SINGLE_IMPL: u64 = 1;
@@ -104,6 +101,9 @@ impl Devirtualization {
         }
         let types = index.type_id_compatible_vtables();
         if types.is_empty() {
+            if index.types_are_resolved() {
+                result.call_what_is_resolved(index);
+            }
             return result;
         }
         let mut type_ids: BTreeMap<(Guid, Box<[u8]>), TypeIdSummary> =
@@ -124,12 +124,31 @@ impl Devirtualization {
             result,
             type_ids,
         };
-        for ((place, offset), slot) in work.slots(types) {
+        for ((place, offset), slot) in slots(index, types.iter().map(|id| guid_of(&id.name))) {
             work.resolve(types, place, offset, &slot);
         }
         let Work { mut result, type_ids, .. } = work;
         result.type_ids = Some(type_ids);
         result
+    }
+
+    /// Where regular LTO has found that virtual calls have one target, their functions call that
+    /// (`AddCalls` of `DevirtModule`). Checked loads are no calls by then.
+    fn call_what_is_resolved(&mut self, index: &ModuleSummaryIndex) {
+        let types = index.type_ids();
+        for ((place, offset), slot) in slots(index, types.iter().map(|id| id.guid)) {
+            let ways = types.get(place).map_or(&[][..], |id| &id.devirtualization);
+            let way = ways.iter().find(|(at, _)| *at == offset).map(|(_, way)| way);
+            let Some(way) = way.filter(|way| way.kind == SINGLE_IMPL) else { continue };
+            let target = index.find(guid_of_value(&way.single_impl_name, None));
+            let defined = target.filter(|&target| !index.copies(target).is_empty());
+            let Some(target) = defined else { continue };
+            self.targets.insert(target.0);
+            let all = std::iter::once(&slot.calls).chain(slot.const_calls.values());
+            for &caller in all.flat_map(|users| &users.assume) {
+                self.calls.entry(caller).or_default().push(target.0);
+            }
+        }
     }
 
     /// Gives local targets that their modules export their new names
@@ -213,14 +232,7 @@ fn unresolved(name: &[u8], guid: Guid) -> TypeIdSummary {
     TypeIdSummary {
         name: name.into(),
         guid,
-        type_test: TypeTestResolution {
-            kind: UNKNOWN,
-            size_m1_bit_width: 0,
-            align_log2: 0,
-            size_m1: 0,
-            bit_mask: 0,
-            inline_bits: 0,
-        },
+        type_test: TypeTestResolution::UNKNOWN,
         devirtualization: Vec::new(),
     }
 }
@@ -250,51 +262,52 @@ struct Work<'w> {
 /// A type identifier, as its place among all that have virtual tables, and an offset.
 type SlotId = (usize, u64);
 
-impl Work<'_> {
-    /// All slots that a function calls through, in the order in which LLVM meets them.
-    fn slots(&self, types: &[TypeIdCompatibleVtables]) -> Vec<(SlotId, Slot)> {
-        let mut by_guid: HashMap<Guid, Vec<usize>> = HashMap::new();
-        for (place, id) in types.iter().enumerate() {
-            by_guid.entry(guid_of(&id.name)).or_default().push(place);
-        }
-        let mut slots: Vec<(SlotId, Slot)> = Vec::new();
-        let mut places: HashMap<SlotId, usize> = HashMap::new();
-        let mut add = |call: &VFuncId, args: Option<&ConstVCall>, user, checked_load| {
-            for &place in by_guid.get(&call.guid).into_iter().flatten() {
-                let at = *places.entry((place, call.offset)).or_insert_with(|| {
-                    slots.push(((place, call.offset), Slot::default()));
-                    slots.len() - 1
-                });
-                let Some((_, slot)) = slots.get_mut(at) else { continue };
-                let users = match args {
-                    None => &mut slot.calls,
-                    Some(call) => slot.const_calls.entry(call.args.clone()).or_default(),
-                };
-                match checked_load {
-                    true => users.checked_load.push(user),
-                    false => users.assume.push(user),
-                }
-            }
-        };
-        for value in (0..self.index.guids().len() as u32).map(ValueId) {
-            for &id in self.index.copies(value) {
-                let Some(s) = self.index.summary(id) else { continue };
-                if s.kind() != SummaryKind::Function {
-                    continue;
-                }
-                s.type_test_assume_vcalls().iter().for_each(|call| add(call, None, id, false));
-                s.type_checked_load_vcalls().iter().for_each(|call| add(call, None, id, true));
-                for call in s.type_test_assume_const_vcalls() {
-                    add(&call.function, Some(call), id, false);
-                }
-                for call in s.type_checked_load_const_vcalls() {
-                    add(&call.function, Some(call), id, true);
-                }
-            }
-        }
-        slots
+/// All slots that a function calls through, in the order in which LLVM meets them. `types` are the
+/// GUIDs of the names of type identifiers.
+fn slots(index: &ModuleSummaryIndex, types: impl Iterator<Item = Guid>) -> Vec<(SlotId, Slot)> {
+    let mut by_guid: HashMap<Guid, Vec<usize>> = HashMap::new();
+    for (place, guid) in types.enumerate() {
+        by_guid.entry(guid).or_default().push(place);
     }
+    let mut slots: Vec<(SlotId, Slot)> = Vec::new();
+    let mut places: HashMap<SlotId, usize> = HashMap::new();
+    let mut add = |call: &VFuncId, args: Option<&ConstVCall>, user, checked_load| {
+        for &place in by_guid.get(&call.guid).into_iter().flatten() {
+            let at = *places.entry((place, call.offset)).or_insert_with(|| {
+                slots.push(((place, call.offset), Slot::default()));
+                slots.len() - 1
+            });
+            let Some((_, slot)) = slots.get_mut(at) else { continue };
+            let users = match args {
+                None => &mut slot.calls,
+                Some(call) => slot.const_calls.entry(call.args.clone()).or_default(),
+            };
+            match checked_load {
+                true => users.checked_load.push(user),
+                false => users.assume.push(user),
+            }
+        }
+    };
+    for value in (0..index.guids().len() as u32).map(ValueId) {
+        for &id in index.copies(value) {
+            let Some(s) = index.summary(id) else { continue };
+            if s.kind() != SummaryKind::Function {
+                continue;
+            }
+            s.type_test_assume_vcalls().iter().for_each(|call| add(call, None, id, false));
+            s.type_checked_load_vcalls().iter().for_each(|call| add(call, None, id, true));
+            for call in s.type_test_assume_const_vcalls() {
+                add(&call.function, Some(call), id, false);
+            }
+            for call in s.type_checked_load_const_vcalls() {
+                add(&call.function, Some(call), id, true);
+            }
+        }
+    }
+    slots
+}
 
+impl Work<'_> {
     fn resolve(
         &mut self,
         types: &[TypeIdCompatibleVtables],

@@ -69,7 +69,8 @@ impl LinkPlan {
     ///
     /// # Errors
     /// Misuse where resolutions contradict each other; unsupported where the modules use
-    /// control-flow integrity, which needs an analysis that is not made here.
+    /// control-flow integrity, and the index lacks what regular LTO has to say of it
+    /// ([`ModuleSummaryIndex::set_type_resolutions`]).
     pub fn resolution_based(
         index: &ModuleSummaryIndex,
         modules: &[ModuleSymbols<'_>],
@@ -96,6 +97,25 @@ impl LinkPlan {
         }
         plan.finish(index, Steps::InternalizeFirst);
         Ok(plan)
+    }
+
+    /// What is live, as [`LinkPlan::resolution_based`] will find it: what regular LTO asks for that
+    /// compiles before anything else is decided.
+    ///
+    /// # Errors
+    /// As [`LinkPlan::resolution_based`].
+    pub fn liveness(
+        index: &ModuleSummaryIndex,
+        modules: &[ModuleSymbols<'_>],
+        options: &ThinLinkOptions,
+    ) -> Result<Liveness> {
+        check(index)?;
+        let facts = Facts::from_resolutions(index, modules, options)?;
+        if facts.partially_split {
+            check_partially_split(index)?;
+        }
+        let indirect = IndirectCalls::find(index, &facts, options);
+        Liveness::compute(index, &facts, &indirect, options)
     }
 
     /// The plan of the legacy code generator, which knows the names to preserve only.
@@ -314,7 +334,7 @@ fn check(index: &ModuleSummaryIndex) -> Result<()> {
 /// identifier, which LLVM makes while it compiles the regular LTO parts. A backend that finds none
 /// takes every test for failed: wrong code. Virtual calls under an assumption stay as they are.
 fn check_type_tests(index: &ModuleSummaryIndex) -> Result<()> {
-    if !index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT) {
+    if !index.lacks_type_resolutions() {
         return Ok(());
     }
     let resolved = |guid: &Guid| index.type_ids().iter().any(|id| id.guid == *guid);
@@ -327,8 +347,8 @@ fn check_type_tests(index: &ModuleSummaryIndex) -> Result<()> {
             continue;
         }
         let error = Error::unsupported(
-            "the module has type tests (-fsanitize=cfi or the like), which need an analysis of \
-             the whole program that is not made here",
+            "the module has type tests (-fsanitize=cfi or the like), which only regular LTO of all \
+             split modules can resolve",
         );
         return Err(match index.module(summary.module()) {
             Some(module) => error.in_file(String::from_utf8_lossy(&module.path)),

@@ -19,6 +19,7 @@ use crate::container::{self, FileBytes};
 use crate::distributed::{
     self, IndexFiles, PrefixReplace, Shards, Source, ThinInputs, Unindexed, write_atomically,
 };
+use crate::engine::Diagnostic;
 use crate::error::{Error, Result};
 use crate::ir::{SelectionKind, Visibility};
 use crate::session;
@@ -104,6 +105,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
+    let split = read.index.lacks_type_resolutions();
+    if split {
+        let parts = on_session(&job, &inputs, |config, inputs| {
+            session::split_parts(config, &options, inputs)
+        })?;
+        told(&parts.diagnostics);
+        read.index.set_type_resolutions(parts.types);
+        if job.distributed_indexes {
+            write_objects(&job, &parts.objects)?;
+        }
+    }
     let plan = ManuallyDrop::new(read.plan(&options)?);
     read.forget_symbols();
     let shards = ManuallyDrop::new(Shards::new(&read.index, &plan));
@@ -118,7 +130,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let prefix = Path::new(OsStr::from_bytes(&prefix));
         distributed::save_index(prefix, &read.index, &plan, inputs.iter().map(Source::bytes))?;
     }
-    if let (true, Some(output)) = (job.save_temps, &job.output) {
+    if let (true, Some(output)) = (job.save_temps && !split, &job.output) {
         let output = OsStr::from_bytes(output).to_string_lossy();
         let config = Config { save_temps: Some(format!("{output}.")), ..job.config.clone() };
         session::index_only::save_nothing_merged(&config, &read.target_triple)?;
@@ -172,6 +184,24 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
         let path = format!("{output}.resolution.txt");
         write_atomically(Path::new(&path), &resolution_text(inputs)?)?;
     }
+    let outcome = on_session(job, inputs, session::run)?;
+    told(&outcome.diagnostics);
+    write_objects(job, &outcome.outputs)?;
+    if let Some(file) = &job.stats_file {
+        let text = outcome.stats.to_json(PROGRAM);
+        write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Calls `f` with the link as a session takes it.
+fn on_session<T>(
+    job: &Job<'_>,
+    inputs: &[FileInput<'_>],
+    f: impl FnOnce(&Config, &[session::Input<'_>]) -> Result<T>,
+) -> Result<T> {
+    let output = job.output.as_deref().unwrap_or_default();
+    let output = OsStr::from_bytes(output).to_string_lossy();
     let bytes =
         inputs.iter().map(|input| named(input, input.bytes())).collect::<Result<Vec<_>>>()?;
     let modules = inputs
@@ -197,19 +227,23 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
         save_temps_beside_inputs: false,
         ..job.config.clone()
     };
-    let outcome = session::run(&config, &modules)?;
-    for said in &outcome.diagnostics {
-        eprintln!("{PROGRAM}: {}: {}", said.module, said.text);
-    }
-    for object in &outcome.outputs {
-        let path = format!("{output}.{}", object.task);
-        write_atomically(Path::new(&path), &object.bytes)?;
-    }
-    if let Some(file) = &job.stats_file {
-        let text = outcome.stats.to_json(PROGRAM);
-        write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
+    f(&config, &modules)
+}
+
+fn write_objects(job: &Job<'_>, objects: &[session::Output]) -> Result<()> {
+    let output = job.output.as_deref().unwrap_or_default();
+    for object in objects {
+        let path = [output, format!(".{}", object.task).as_bytes()].concat();
+        write_atomically(Path::new(OsStr::from_bytes(&path)), &object.bytes)?;
     }
     Ok(())
+}
+
+/// Passes on what LLVM says.
+fn told(diagnostics: &[Diagnostic]) {
+    for said in diagnostics {
+        eprintln!("{PROGRAM}: {}: {}", said.module, said.text);
+    }
 }
 
 fn named<T>(input: &FileInput<'_>, result: Result<T>) -> Result<T> {

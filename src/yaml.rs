@@ -1,23 +1,23 @@
-//! The part of YAML that the text form of codegen data is written in.
+//! The part of YAML that LLVM writes: codegen data as text, and indexes as its passes give them out.
 //!
 //! In: text. Out: its documents, as scalars, sequences and mappings that borrow from it.
 //!
 //! Understood are block and flow collections, plain, single- and double-quoted scalars of one line,
 //! comments and document markers, which is what LLVM writes and what people write by hand. Anchors,
 //! aliases, tags, block scalars and scalars over several lines are refused by name rather than
-//! misread. It knows nothing of codegen data.
+//! misread. It knows nothing of what the text means.
 
 use std::borrow::Cow;
 
 /// A value and the byte at which it begins.
 #[derive(Debug)]
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     pub at: usize,
     pub value: Value<'a>,
 }
 
 #[derive(Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// Nothing was written.
     Null,
     Scalar(Cow<'a, [u8]>),
@@ -26,12 +26,12 @@ pub(super) enum Value<'a> {
 }
 
 /// What is wrong, and at which byte.
-pub(super) type Fault = (String, usize);
+pub(crate) type Fault = (String, usize);
 
-/// Collections within collections, at most. Codegen data have four levels.
+/// Collections within collections, at most. Indexes have eight levels.
 const MAX_DEPTH: u32 = 32;
 
-pub(super) struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     text: &'a [u8],
     pos: usize,
     /// Where the line at hand begins.
