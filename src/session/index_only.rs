@@ -259,7 +259,8 @@ pub fn run(
 /// # Errors
 /// Without any libLLVM, or where a file cannot be written.
 pub fn save_nothing_merged(config: &Config, triple: &[u8]) -> Result<()> {
-    compile::save_nothing_merged(config, &find_engine(config, &[])?, triple)
+    let config = steer(config, &mut ThinLinkOptions::default())?;
+    compile::save_nothing_merged(&config, &find_engine(&config, &[])?, triple)
 }
 
 /// Whether the user named a place for what regular LTO gives.
