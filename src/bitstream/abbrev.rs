@@ -49,16 +49,24 @@ const ENCODING_BLOB: u64 = 5;
 pub(super) const CHAR6: &[u8; 64] =
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
 
-/// The place of a letter in [`CHAR6`].
-pub(super) fn char6(letter: u8) -> Option<u8> {
-    match letter {
-        b'a'..=b'z' => Some(letter - b'a'),
-        b'A'..=b'Z' => Some(letter - b'A' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'.' => Some(62),
-        b'_' => Some(63),
-        _ => None,
+/// By letter, its place in [`CHAR6`]; [`NO_CHAR6`] for others.
+#[allow(clippy::indexing_slicing)] // a constant: out of range is an error of the compiler
+const PLACES: [u8; 256] = {
+    let mut places = [NO_CHAR6; 256];
+    let mut place = 0;
+    while place < CHAR6.len() {
+        places[CHAR6[place] as usize] = place as u8;
+        place += 1;
     }
+    places
+};
+
+const NO_CHAR6: u8 = u8::MAX;
+
+/// The place of a letter in [`CHAR6`].
+#[inline(always)]
+pub(super) fn char6(letter: u8) -> Option<u8> {
+    PLACES.get(usize::from(letter)).copied().filter(|&place| place != NO_CHAR6)
 }
 
 enum Op {

@@ -257,8 +257,10 @@ impl Writer {
             }
             Tail::Array(element) => {
                 self.vbr(fields.len() as u64, 6);
-                for &field in fields {
-                    self.scalar(element, field);
+                if element == Scalar::Char6 {
+                    self.letters(fields.as_slice());
+                } else {
+                    fields.for_each(|&field| self.scalar(element, field));
                 }
             }
             Tail::Blob => {
@@ -271,17 +273,22 @@ impl Writer {
         }
     }
 
+    /// Writes letters of six bits each.
+    fn letters(&mut self, letters: &[u64]) {
+        let mut tail = Tail64::of(self);
+        for &letter in letters {
+            tail.fixed(char6_code(letter), 6, &mut self.out);
+        }
+        tail.give_back(self);
+    }
+
     #[inline]
     fn scalar(&mut self, scalar: Scalar, value: u64) {
         match scalar {
             Scalar::Literal(literal) => debug_assert_eq!(literal, value),
             Scalar::Fixed(width) => self.fixed(value, width),
             Scalar::Vbr(width) => self.vbr(value, width),
-            Scalar::Char6 => {
-                let code = u8::try_from(value).ok().and_then(char6);
-                debug_assert!(code.is_some(), "{value} is no char6");
-                self.fixed(u64::from(code.unwrap_or(0)), 6);
-            }
+            Scalar::Char6 => self.fixed(char6_code(value), 6),
         }
     }
 
@@ -310,6 +317,13 @@ impl Writer {
         }
         debug_assert_eq!(value, 0);
     }
+}
+
+#[inline(always)]
+fn char6_code(letter: u64) -> u64 {
+    let code = u8::try_from(letter).ok().and_then(char6);
+    debug_assert!(code.is_some(), "{letter} is no char6");
+    u64::from(code.unwrap_or(0))
 }
 
 /// The pending bits of a [`Writer`], taken out of it for some fields in a row, so that the

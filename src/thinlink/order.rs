@@ -69,13 +69,15 @@ const TOMBSTONE: u32 = u32::MAX - 1;
 #[derive(Clone, Debug)]
 pub struct DenseTable<K> {
     buckets: Vec<(K, u32)>,
+    /// Where they stood before they were doubled last: room for the next time.
+    spare: Vec<(K, u32)>,
     entries: usize,
     tombstones: usize,
 }
 
 impl<K: DenseKey> Default for DenseTable<K> {
     fn default() -> Self {
-        DenseTable { buckets: Vec::new(), entries: 0, tombstones: 0 }
+        DenseTable { buckets: Vec::new(), spare: Vec::new(), entries: 0, tombstones: 0 }
     }
 }
 
@@ -203,10 +205,10 @@ impl<K: DenseKey> DenseTable<K> {
 
     fn grow(&mut self, at_least: usize) {
         let count = at_least.next_power_of_two().max(64);
-        let old = std::mem::take(&mut self.buckets);
+        std::mem::swap(&mut self.buckets, &mut self.spare);
         self.allocate(count);
         let mask = count - 1;
-        for (key, item) in old.into_iter().filter(|&(_, item)| item < TOMBSTONE) {
+        for &(key, item) in self.spare.iter().filter(|(_, item)| *item < TOMBSTONE) {
             let mut at = key.dense_hash() as usize & mask;
             let mut step = 1;
             while self.buckets[at].1 != EMPTY {
