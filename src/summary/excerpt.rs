@@ -6,11 +6,11 @@
 //! that bytes are what reading costs.
 //!
 //! LLVM's writer puts types and globals first, then constants, metadata and bodies, and the
-//! summary behind them. Both ends are read, and what is between the first word that looks like
-//! the head of one of those blocks and the summary is cut out. Whether it was such a head, only a
-//! reader of the module can tell: it must meet the summary right at the cut ([`Excerpt::holds`]).
-//! Where it does not, or anything else is unusual, there is no excerpt, and the whole file is
-//! read.
+//! summary behind them. Both ends are read, and what is between the first words that look like
+//! the head of one of those blocks with its length and the summary is cut out. Whether it was such
+//! a head, only a reader of the module can tell: it must meet the summary right at the cut
+//! ([`Excerpt::holds`]). Where it does not, or anything else is unusual, there is no excerpt, and
+//! the whole file is read.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -111,8 +111,10 @@ impl Excerpt {
                 Some(module) => module,
                 None => *module.insert(module_of(head, length)?),
             };
-            let from = have.max((module.body / 8) as usize);
-            if let Some(at) = behind_globals(head.get(from..)?) {
+            // The last word may have been a head without its length.
+            let from = have.saturating_sub(4).max((module.body / 8) as usize);
+            let room = (module.end / 8).checked_sub(from as u64)?;
+            if let Some(at) = behind_globals(head.get(from..)?, room) {
                 break (module, from + at);
             }
             if want as u64 > length / 2 {
@@ -236,11 +238,31 @@ const BEHIND_GLOBALS: [(u32, u32); 6] = [
     (block_id::FUNCTION, 5),
 ];
 
-/// Where the first word stands that looks like the head of a block behind the globals, in bytes.
-fn behind_globals(head: &[u8]) -> Option<usize> {
-    // ENTER_SUBBLOCK, the id and a width as vbr8 and vbr4, and zeros up to the word's end.
-    const ENTER: u32 = abbrev_id::ENTER_SUBBLOCK as u32;
-    const PLACES: u32 = 0x7f << 3 | 7 << 11;
+/// ENTER_SUBBLOCK; the id and a width follow as vbr8 and vbr4, and zeros up to the word's end.
+const ENTER: u32 = abbrev_id::ENTER_SUBBLOCK as u32;
+/// Where in such a word id and width are.
+const PLACES: u32 = 0x7f << 3 | 7 << 11;
+
+/// Where the first two words stand that look like the head of a block behind the globals, in bytes.
+/// From the beginning of `head` to the end of the module are `room` bytes.
+fn behind_globals(head: &[u8], room: u64) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + first_head(head.get(from..)?)?;
+        let word = |at: usize| head.get(at..)?.first_chunk().copied().map(u32::from_le_bytes);
+        let length = word(at + 4)? as usize * 4;
+        let end = at + 8 + length;
+        // No block is empty, and behind such a one stands another, as far as that can be seen.
+        if length > 0 && end as u64 <= room && word(end).is_none_or(|next| next & !PLACES == ENTER)
+        {
+            return Some(at);
+        }
+        from = at + 4;
+    }
+}
+
+/// Where the first word stands that looks like that of such a head.
+fn first_head(head: &[u8]) -> Option<usize> {
     let is_head = |word: u32| {
         word & !PLACES == ENTER && BEHIND_GLOBALS.contains(&(word >> 3 & 0x7f, word >> 11))
     };
@@ -357,8 +379,20 @@ mod tests {
         for (number, word) in
             [head(block_id::CONSTANTS, 4), head(block_id::FUNCTION, 5)].into_iter().enumerate()
         {
-            let (len, glanced) = check(&format!("word{number}"), &module(&[0, word, 1], constants));
+            let (len, glanced) =
+                check(&format!("word{number}"), &module(&[0, word, 1, 0, word], constants));
             assert!(len.is_some() && !glanced, "{len:?}");
+            // Such a block would have nothing in it, no other behind it, or not end in the module.
+            for length in [0, 2, 1 << 20] {
+                let other = module(&[0, word, length, 0, 0, 0], constants);
+                let (len, glanced) = check(&format!("no-word{number}"), &other);
+                assert!(glanced && len.is_some_and(|len| len < 1000), "{length}: {len:?}");
+            }
+        }
+        // Wherever the first read ends: before, within and behind the head of the constants.
+        for words in HEAD / 4 - 40..HEAD / 4 {
+            let (len, glanced) = check("end", &module(&vec![0; words], constants));
+            assert!(glanced && len.is_some_and(|len| len < HEAD + 1000), "{words}: {len:?}");
         }
     }
 
