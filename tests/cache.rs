@@ -293,3 +293,38 @@ fn an_object_that_names_no_promoted_local_outlives_the_edit_of_its_module() {
         assert_eq!((printed.as_str(), counts[0]), ("73 9 0\n", 0), "another local");
     }
 }
+
+/// A local whose name is in every object that calls `stay`.
+const STAY: &str = "static __attribute__((noinline)) int held(int a) { return a * 5 + 1; }\n\
+                    __attribute__((always_inline)) int stay(int a) { return held(a) + 9; }\n";
+
+#[test]
+fn only_hashes_of_names_that_an_object_has_count() {
+    const FIELDS: [&str; 3] = ["cache_hits_renamed", "cache_hits_job", "cache_stored"];
+    for linker in LINKERS {
+        let p = Program::new(&format!("cache-mixed-{linker}"));
+        p.compile("lib", LIB);
+        p.compile("stay", STAY);
+        p.compile(
+            "mixed",
+            "int plain(int); int stay(int);\n\
+             int in_mixed(int a) { return plain(a) + stay(a); }",
+        );
+        p.compile(
+            "main",
+            "#include <stdio.h>\nint in_mixed(int);\n\
+             int main(void) { printf(\"%d\\n\", in_mixed(1)); }",
+        );
+        let files = "main.o mixed.o lib.o stay.o -Wl,-plugin-opt=-inline-threshold=-9999";
+        let link = || (p.link_files(linker, files, FIELDS).1, p.prints(linker));
+        assert_eq!(link(), ([0, 0, 4], "21\n".to_owned()));
+        p.compile("lib", &LIB.replace("a - 1", "a - 3"));
+        let (counts, printed) = link();
+        assert_eq!(printed, "21\n");
+        assert_eq!((counts[0], counts[2]), (2, 1), "main.o, mixed.o; lib.o");
+        p.compile("stay", &format!("{STAY}int further(int a) {{ return a; }}\n"));
+        let (counts, printed) = link();
+        assert_eq!(printed, "21\n");
+        assert_eq!((counts[0], counts[2]), (1, 2), "main.o; mixed.o, stay.o");
+    }
+}

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use super::{Job, Link, Settings, Stage, common_key, compile, linked_key};
 use crate::bitcode::{BitcodeFile, Extent, Module};
-use crate::cache::{Cache, Entry, Hit, Key, KeyBuilder, Level, Search, reads_other_files};
+use crate::cache::{Cache, Entry, Hit, Key, KeyBuilder, Level, Note, Search, reads_other_files};
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease, Severity};
 use crate::error::Result;
 use crate::summary::ModuleId;
@@ -131,16 +131,23 @@ impl Link<'_, '_> {
                 found = search.ask(Level::Linked, key).filter(wanted);
                 if found.is_none() {
                     renamed = job.renamed_key(&cached.common, &linked);
-                    found = renamed.and_then(|key| search.ask(Level::Renamed, key)).filter(wanted);
+                    let named = renamed.and_then(|key| {
+                        // Without the note it will not be found.
+                        let parts = cached.cache.note(Note::Names, &key).unwrap_or_default();
+                        search.ask(Level::Renamed, job.named_key(&key, &parts)?)
+                    });
+                    found = named.filter(wanted);
                 }
             }
             Ok(found.is_none())
         })?;
         let object = found.as_ref().map(|hit| &*hit.object).or(made.object.as_deref());
-        if let (Some(key), Some(object)) = (renamed, object)
-            && !job.names_promoted(object)
-        {
-            search.also(key, found.as_ref());
+        if let (Some(renamed), Some(object)) = (renamed, object) {
+            let parts = job.parts_named_in(object);
+            if let Some(key) = job.named_key(&renamed, &parts) {
+                cached.cache.write_note(Note::Names, &renamed, &parts);
+                search.also(key, found.as_ref());
+            }
         }
         match found {
             Some(hit) => Ok(Made { diagnostics: made.diagnostics, ..hit.into() }),

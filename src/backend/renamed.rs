@@ -1,14 +1,15 @@
 //! The key of a linked module, whatever hashes the modules have that it imports from.
 //!
 //! In: a [`Job`] and its module with everything linked in. Out: a [`Key`] in which the names of promoted
-//! locals of other modules (`f.llvm.123`) say only which of the imported modules they are from, and
-//! whether an object has any such name in it.
+//! locals of other modules (`f.llvm.123`) say only which of the imported modules they are from; of
+//! which of them the object has names; and the key with the hashes of these alone.
 //!
 //! LLVM names a promoted local after the hash of its module, which any edit of that changes, and with
 //! it every module that imports a mention of one. Two modules with the same key are one but for these
 //! names, which change one to one. So the object of either, with the names changed likewise, is
-//! an object of the other; and an object that has none of them in it is that of both. Where the names
-//! might not change one to one, there is no key.
+//! an object of the other. Most imported bodies are inlined, and of most modules an object has no name in
+//! it: if the hashes of the others are the same in both, so is the object. Where the names might not
+//! change one to one, there is no key.
 
 use memchr::memmem;
 
@@ -40,9 +41,23 @@ impl Job {
         Some(key.finish())
     }
 
-    /// Whether an object has the name of another module's promoted local in it.
-    pub fn names_promoted(&self, object: &[u8]) -> bool {
-        self.suffixes().any(|(_, suffix)| memmem::find(object, suffix).is_some())
+    /// Of which parts an object has the names of promoted locals in it: their numbers.
+    pub fn parts_named_in(&self, object: &[u8]) -> String {
+        let named = self.suffixes().filter(|(_, suffix)| memmem::find(object, suffix).is_some());
+        named.map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The key of an object that has names of these parts in it, as [`Job::parts_named_in`] says it.
+    /// `renamed` is [`Job::renamed_key`]. None for what that does not say.
+    pub fn named_key(&self, renamed: &Key, parts: &str) -> Option<Key> {
+        let mut key = KeyBuilder::new("named 1");
+        key.key("renamed", renamed);
+        for number in parts.split_ascii_whitespace() {
+            let number: usize = number.parse().ok()?;
+            let suffix = &self.parts.get(number)?.suffix;
+            key.number("part", number as u64).bytes("suffix", suffix);
+        }
+        Some(key.finish())
     }
 
     /// What promoted names of each part end in.
@@ -133,11 +148,23 @@ mod tests {
 
     #[test]
     fn an_object_with_such_a_name_is_known() {
-        let job = job("", vec![part("", ""), part(".llvm.12", "")]);
-        assert!(job.names_promoted(b"\0f.llvm.12\0"));
+        let first = job("", vec![part("", ""), part(".llvm.12", ""), part(".llvm.4", "")]);
+        assert_eq!(first.parts_named_in(b"\0f.llvm.12\0g.llvm.4"), "1 2");
         // In doubt yes.
-        assert!(job.names_promoted(b"\0f.llvm.123\0"));
-        assert!(!job.names_promoted(b"\0f.llvm.1\0"));
+        assert_eq!(first.parts_named_in(b"\0f.llvm.123\0"), "1");
+        assert_eq!(first.parts_named_in(b"\0f.llvm.1\0"), "");
+        // Only the hashes of these count.
+        let renamed = KeyBuilder::new("test").finish();
+        let other = job("", vec![part("", ""), part(".llvm.12", ""), part(".llvm.5", "")]);
+        let keys = |parts| [&first, &other].map(|job| job.named_key(&renamed, parts).unwrap());
+        assert!(matches!(keys(""), [a, b] if a == b));
+        assert!(matches!(keys("1"), [a, b] if a == b));
+        assert!(matches!(keys("2"), [a, b] if a != b));
+        assert!(matches!(keys("1 2"), [a, b] if a != b));
+        assert_ne!(keys("1"), keys(""));
+        // What no object has said.
+        assert_eq!(first.named_key(&renamed, "3"), None);
+        assert_eq!(first.named_key(&renamed, "x"), None);
     }
 
     #[test]

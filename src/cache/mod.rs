@@ -11,7 +11,7 @@
 //! | `llvmcache-<40 hex digits>` | an object, whole and bare: linkers take hard links of it |
 //! | `llvmcache.timestamp` | an empty file whose modification time is the last pruning's |
 //! | `Thin-*.tmp.o` | an object that is being written |
-//! | `.llvmcache-index/<40 hex digits>` | ours: a [`record`] of which entry a key stands for, or of what a link is made from ([`unwritten`]) |
+//! | `.llvmcache-index/<40 hex digits>` | ours: a [`record`] of which entry a key stands for, or what else is known of it ([`notes`]) |
 //!
 //! A link knows keys that are cheap to compute and change too easily, and dearer ones that change
 //! more rarely ([`Level`]). All of them stand for the same object: the entry bears the name of one
@@ -26,12 +26,12 @@
 
 mod files;
 mod key;
+mod notes;
 mod outside;
 mod policy;
 mod prune;
 mod record;
 mod search;
-mod unwritten;
 
 use std::fs::{self, File, FileTimes};
 use std::os::fd::AsRawFd;
@@ -44,6 +44,7 @@ use parking_lot::Mutex;
 
 pub use files::{Entry, link_or_write};
 pub use key::{Key, KeyBuilder, content_key};
+pub use notes::Note;
 pub use outside::reads_other_files;
 pub use policy::Policy;
 pub use prune::{LinkFiles, Pruned};

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::record::Record;
-use super::{Key, Policy, read_file, unwritten};
+use super::{Key, Policy, notes, read_file};
 
 /// The objects of the link that prunes, for the warning that they do not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,9 +199,7 @@ fn remove_records(directory: &Path, index: &Path) {
         let younger_than =
             |limit| item.metadata().and_then(|m| m.modified()).is_ok_and(|time| age(time) < limit);
         let stays = match name.to_str().and_then(Key::parse) {
-            Some(key) if unwritten::read(&path, &key).is_some() => {
-                younger_than(unwritten::KEPT_FOR)
-            }
+            Some(key) if notes::is_note(&path, &key) => younger_than(notes::KEPT_FOR),
             Some(key) => read_file(&path)
                 .and_then(|(_, text)| Record::parse(&key, &text))
                 .is_some_and(is_there),

@@ -315,31 +315,37 @@ fn pruning_removes_what_is_old_and_touches_nothing_else() {
 }
 
 #[test]
-fn what_nobody_wrote_to_is_remembered_for_a_while() {
-    let folder = Folder::new("unwritten");
+fn what_was_noted_is_remembered_for_a_while() {
+    let folder = Folder::new("notes");
     let cache = folder.cache();
     cache.store(&key("a"), b"x").unwrap().unwrap();
-    assert_eq!(cache.unwritten(&key("stamps")), None);
-    cache.remember_unwritten(&key("stamps"), &key("link"));
-    assert_eq!(cache.unwritten(&key("stamps")), Some(key("link")));
+    assert_eq!(cache.note(Note::Link, &key("stamps")), None);
+    cache.write_note(Note::Link, &key("stamps"), "some words");
+    assert_eq!(cache.note(Note::Link, &key("stamps")), Some("some words".to_owned()));
     assert!(cache.lookup(&key("stamps")).is_none(), "no object");
-    assert_eq!(cache.unwritten(&key("a")), None, "an object");
+    assert_eq!(cache.note(Note::Link, &key("a")), None, "an object");
     let path = cache.record_path(&key("stamps"));
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut broken = whole.clone();
         broken[at] ^= 1;
         fs::write(&path, &broken).unwrap();
-        // Another link's key, under which nothing is stored, or none.
-        assert_ne!(cache.unwritten(&key("stamps")), Some(key("link")), "byte {at}");
+        // None, or other words.
+        assert_ne!(
+            cache.note(Note::Link, &key("stamps")),
+            Some("some words".to_owned()),
+            "byte {at}"
+        );
         fs::write(&path, &whole[..at]).unwrap();
-        assert_eq!(cache.unwritten(&key("stamps")), None, "cut at {at}");
+        assert_eq!(cache.note(Note::Link, &key("stamps")), None, "cut at {at}");
     }
     fs::write(&path, &whole).unwrap();
+    assert_eq!(cache.note(Note::Names, &key("stamps")), None, "about something else");
     let policy = Policy { interval: Some(Duration::ZERO), ..Policy::default() };
-    touch(&path, 6);
+    touch(&path, 8);
+    assert!(cache.note(Note::Link, &key("stamps")).is_some());
     cache.prune(&policy, &LinkFiles::default());
-    assert_eq!(cache.unwritten(&key("stamps")), Some(key("link")));
+    assert!(path.exists(), "it was asked for");
     touch(&path, 8);
     cache.prune(&policy, &LinkFiles::default());
     assert!(!path.exists());

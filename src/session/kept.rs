@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{FileStamp, Input, Output};
 use crate::backend::{Cached, Made, Settings};
-use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Policy, Statistics, content_key};
+use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Note, Policy, Statistics, content_key};
 use crate::config::{Config, OutputKind};
 use crate::engine::{Diagnostic, LazyEngine};
 use crate::error::Result;
@@ -74,7 +74,7 @@ impl Kept {
         let stamps = stamps.map(|keys| {
             cached.link_key(link_key("written files 1", config, thin_link, inputs, &keys))
         });
-        if let Some(link) = stamps.and_then(|stamps| self.cache.unwritten(&stamps)) {
+        if let Some(link) = stamps.and_then(|stamps| self.noted(&stamps)) {
             let cached = Cached::new(&self.cache, engine, settings)?.with_link(link);
             if let Some(unchanged) = unchanged(config, &cached, inputs, files) {
                 let (cached, unchanged) = (Some(cached), Some(unchanged));
@@ -90,11 +90,16 @@ impl Kept {
         Ok(Found { cached: Some(cached), unchanged, by_stamps: false, unwritten })
     }
 
+    /// The key of a link's contents, if it is known of its files' stamps.
+    fn noted(&self, stamps: &Key) -> Option<Key> {
+        Key::parse(&self.cache.note(Note::Link, stamps)?)
+    }
+
     /// What it was good for; and what was not used for long goes, where the user wants that.
     /// `unwritten` is what [`Kept::find`] gave.
     pub(super) fn close(&self, unwritten: Option<(Key, Key)>) -> Statistics {
         if let Some((stamps, link)) = unwritten {
-            self.cache.remember_unwritten(&stamps, &link);
+            self.cache.write_note(Note::Link, &stamps, &link.to_string());
         }
         if let Some(policy) = &self.policy {
             // LLVM's plugin gives no warnings of objects that do not fit.
