@@ -26,9 +26,11 @@ const SHARED: &str = r#"
     int call_virtual(A *a, int k);
     int call_pointer(Unary f, int k);
     B *cast(A *a);
+    int direct(A *a, int k);
+    int outer(A *a, int k);
 "#;
 
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     (
         "a",
         r#"
@@ -57,8 +59,11 @@ const SOURCES: [(&str, &str); 4] = [
         __attribute__((noinline)) int call_virtual(A *a, int k) { return a->f(k); }
         __attribute__((noinline)) int call_pointer(Unary f, int k) { return f(k); }
         __attribute__((noinline)) B *cast(A *a) { return static_cast<B *>(a); }
+        int direct(A *a, int k) { return a->f(k); }
         "#,
     ),
+    // No checks but those of what it imports.
+    ("n", "__attribute__((noinline)) int outer(A *a, int k) { return direct(a, k) + 1; }"),
     (
         "m",
         r#"
@@ -69,6 +74,7 @@ const SOURCES: [(&str, &str); 4] = [
           sum += cast(make_a(1))->y;
           const char *what = argc > 1 ? argv[1] : "";
           if (!strcmp(what, "virtual")) sum += call_virtual((A *)(void *)make_c(), 1);
+          if (!strcmp(what, "imported")) sum += outer((A *)(void *)make_c(), 1);
           if (!strcmp(what, "pointer")) sum += call_pointer((Unary)any(1), 3);
           if (!strcmp(what, "cast")) sum += cast(make_a(0))->x;
           if (!strcmp(what, "allowed")) sum += call_pointer((Unary)any(0), 3);
@@ -79,7 +85,7 @@ const SOURCES: [(&str, &str); 4] = [
     ),
 ];
 
-const OBJECTS: &str = "a.o b.o c.o m.o";
+const OBJECTS: &str = "a.o b.o c.o n.o m.o";
 
 /// Debian's packages of clang lack the list of what is not to be checked.
 const CHECKED: &str = "-fsanitize=cfi -fno-sanitize-ignorelist -fvisibility=hidden";
@@ -98,7 +104,7 @@ fn check(scratch: &Scratch, program: &str) {
     assert_eq!(scratch.program(program, ""), "-2", "{program}");
     assert_eq!(scratch.program(program, "allowed"), "8", "{program}");
     let path = scratch.path().join(program);
-    for what in ["virtual", "pointer", "cast"] {
+    for what in ["virtual", "imported", "pointer", "cast"] {
         let output = scratch.command(&path.to_string_lossy(), what).output().unwrap();
         let signal = output.status.signal();
         assert!(
@@ -158,7 +164,7 @@ fn objects_are_those_of_llvm() {
                 let mut ours = scratch.command(OURS, &format!("{run} -O{level} -o ours"));
                 ours.env("LTO_LLVM", support::llvm(version));
                 support::checked(ours);
-                for task in 0..5 {
+                for task in 0..6 {
                     let read = |who: &str| scratch.read(&format!("{who}.{task}"));
                     let same = read("ours") == read("theirs");
                     assert!(same, "object {task} differs: {version} {flags} -O{level}");

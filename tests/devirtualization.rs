@@ -22,9 +22,10 @@ const SHARED: &str = r#"
     int total(Shape *, int);
     int call_local(Shape *);
     int use_only(Only *);
+    int outer(Only *);
 "#;
 
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     (
         "a",
         r#"
@@ -66,6 +67,8 @@ const SOURCES: [(&str, &str); 4] = [
         }
         "#,
     ),
+    // No virtual calls but those of what it imports.
+    ("n", "int outer(Only *o) { return use_only(o); }"),
     (
         "m",
         r#"
@@ -73,7 +76,7 @@ const SOURCES: [(&str, &str); 4] = [
           Shape *s = make(argc);
           Only o;
           o.x = argc;
-          int result = total(s, 5) + call_local(s) + use_only(&o);
+          int result = total(s, 5) + call_local(s) + outer(&o);
           delete s;
           return result != 57;
         }
@@ -81,7 +84,7 @@ const SOURCES: [(&str, &str); 4] = [
     ),
 ];
 
-const OBJECTS: &str = "a.o b.o c.o m.o";
+const OBJECTS: &str = "a.o b.o c.o n.o m.o";
 
 /// Compiles the sources for a thin link that sees virtual tables in summaries, and has lld say what
 /// a linker would.

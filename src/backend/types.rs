@@ -21,7 +21,7 @@ pub(super) const TYPE_TESTS: [&[u8]; 4] = [
 impl Link<'_, '_> {
     /// The resolutions that a module's type tests and virtual calls need, and the functions it knows
     /// that have CFI jump tables; `None` where it has none of these. `tests_types`: it uses one of
-    /// [`TYPE_TESTS`]. `knows`: whether a name is one of its own.
+    /// [`TYPE_TESTS`] itself. `knows`: whether a name is one of its own.
     ///
     /// What LLVM's `ThinBackendProc` hands on is all of the index; these are what it writes into
     /// the index of a distributed backend.
@@ -34,21 +34,22 @@ impl Link<'_, '_> {
         tests_types: bool,
         knows: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let [defs, decls] = [self.index.cfi_function_defs(), self.index.cfi_function_decls()]
-            .map(|all| all.iter().filter(|f| knows(&f.name)).collect::<Vec<&CfiFunction>>());
-        // Where modules were split and regular LTO said nothing of types, tests are assumptions that
-        // are dropped.
-        let unresolved = self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT)
-            && !self.index.types_are_resolved();
-        if (!tests_types || unresolved) && defs.is_empty() && decls.is_empty() {
-            return Ok(None);
-        }
         let defined = self.index.module_summaries(id).map(SummaryId);
         let imported = self.plan.imports.of(id).steps();
         let imported = imported.filter(|import| !import.declaration).map(|import| import.summary);
         let mut mentioned = BTreeSet::new();
         for summary in defined.chain(imported).filter_map(|id| self.index.summary(id)) {
             mentioned.extend(summary.base_object().mentioned_types());
+        }
+        let [defs, decls] = [self.index.cfi_function_defs(), self.index.cfi_function_decls()]
+            .map(|all| all.iter().filter(|f| knows(&f.name)).collect::<Vec<&CfiFunction>>());
+        // Where modules were split and regular LTO said nothing of types, tests are assumptions that
+        // are dropped.
+        let unresolved = self.index.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT)
+            && !self.index.types_are_resolved();
+        let tests_types = tests_types || !mentioned.is_empty();
+        if (!tests_types || unresolved) && defs.is_empty() && decls.is_empty() {
+            return Ok(None);
         }
         let all = self.plan.devirtualization.type_ids(self.index).iter();
         type_ids_as_yaml(
