@@ -17,6 +17,7 @@ use crate::summary::ModuleId;
 pub type Watch<'w> = dyn FnMut(Stage, &mut Lease) -> Result<bool> + 'w;
 
 /// What of a link's cache the backends use.
+#[derive(Clone, Copy)]
 pub struct Cached<'c> {
     cache: &'c Cache,
     /// Engine and settings.

@@ -75,7 +75,7 @@ impl Kept {
             cached.link_key(link_key("written files 1", config, thin_link, inputs, &keys))
         });
         if let Some(link) = stamps.and_then(|stamps| self.noted(&stamps)) {
-            let cached = Cached::new(&self.cache, engine, settings)?.with_link(link);
+            let cached = cached.with_link(link);
             if let Some(unchanged) = unchanged(config, &cached, inputs, files) {
                 let (cached, unchanged) = (Some(cached), Some(unchanged));
                 return Ok(Found { cached, unchanged, by_stamps: true, unwritten: None });
