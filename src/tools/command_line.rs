@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use super::line_runs::{LineRuns, has_quotes_or_blanks, head};
 use crate::container::FileBytes;
 use crate::error::{Error, Result};
 
@@ -20,7 +21,13 @@ pub type Word<'a> = Cow<'a, [u8]>;
 /// in use.
 pub struct Arguments {
     given: Vec<Vec<u8>>,
-    files: Vec<Option<FileBytes>>,
+    files: Vec<Option<ResponseFile>>,
+}
+
+/// A response file.
+struct ResponseFile {
+    text: FileBytes,
+    runs: Option<LineRuns>,
 }
 
 impl Arguments {
@@ -35,7 +42,9 @@ impl Arguments {
         for argument in &given {
             files.push(match argument.strip_prefix(b"@") {
                 Some(name) if Path::new(OsStr::from_bytes(name)).exists() => {
-                    Some(FileBytes::open(Path::new(OsStr::from_bytes(name)))?)
+                    let text = FileBytes::open(Path::new(OsStr::from_bytes(name)))?;
+                    let runs = LineRuns::find(&text);
+                    Some(ResponseFile { text, runs })
                 }
                 _ => None,
             });
@@ -45,13 +54,13 @@ impl Arguments {
 
     /// All words, those of response files in their place.
     pub fn words(&self) -> AllWords<'_> {
-        AllWords { left: self.given.iter().zip(&self.files), file: Words { text: &[] } }
+        AllWords { left: self.given.iter().zip(&self.files), file: Words::default() }
     }
 }
 
 /// The words of a command line.
 pub struct AllWords<'a> {
-    left: std::iter::Zip<std::slice::Iter<'a, Vec<u8>>, std::slice::Iter<'a, Option<FileBytes>>>,
+    left: std::iter::Zip<std::slice::Iter<'a, Vec<u8>>, std::slice::Iter<'a, Option<ResponseFile>>>,
     /// What is left of the response file that was begun with.
     file: Words<'a>,
 }
@@ -65,7 +74,7 @@ impl<'a> Iterator for AllWords<'a> {
                 return Some(word);
             }
             match self.left.next()? {
-                (_, Some(file)) => self.file = Words { text: file },
+                (_, Some(file)) => self.file = Words::of(&file.text, file.runs.as_ref()),
                 (argument, None) => return Some(Cow::Borrowed(argument)),
             }
         }
@@ -73,11 +82,20 @@ impl<'a> Iterator for AllWords<'a> {
 }
 
 /// The words of a response file.
+#[derive(Default)]
 struct Words<'a> {
+    /// What is left.
     text: &'a [u8],
+    /// How long the whole text is, and where runs of lines in it end.
+    len: usize,
+    runs: Option<&'a LineRuns>,
 }
 
 impl<'a> Words<'a> {
+    fn of(text: &'a [u8], runs: Option<&'a LineRuns>) -> Self {
+        Words { text, len: text.len(), runs }
+    }
+
     /// Takes the lines that follow and begin with `prefix`, if each of them is a word as it stands.
     /// Each has its line feed before it.
     fn lines_like(&mut self, prefix: &[u8]) -> &'a [u8] {
@@ -86,11 +104,17 @@ impl<'a> Words<'a> {
         if !feeds.next().is_some_and(|at| at == 0 && fits(&at)) {
             return &[];
         }
-        let end = feeds.find(|at| !fits(at)).unwrap_or(self.text.len());
+        let runs =
+            self.runs.filter(|_| self.text.get(1..).is_some_and(|line| head(line) == prefix));
+        let end = match runs {
+            Some(runs) => {
+                let before = self.len - self.text.len();
+                runs.end(before).map_or(self.text.len(), |end| end - before)
+            }
+            None => feeds.find(|at| !fits(at)).unwrap_or(self.text.len()),
+        };
         let (lines, rest) = self.text.split_at(end);
-        if memchr::memchr3(b'\'', b'"', b'\\', lines).is_some()
-            || memchr::memchr3(b' ', b'\t', b'\r', lines).is_some()
-        {
+        if runs.is_none() && has_quotes_or_blanks(lines) {
             return &[];
         }
         self.text = rest;
@@ -245,7 +269,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
-        Words { text: text.as_bytes() }
+        Words::of(text.as_bytes(), None)
             .map(|word| String::from_utf8(word.into_owned()).unwrap())
             .collect()
     }
@@ -260,7 +284,7 @@ mod tests {
     #[test]
     fn lines_that_are_alike_are_taken_at_once() {
         let lines = |text: &'static str, before: usize| {
-            let mut words = Words { text: text.as_bytes() };
+            let mut words = Words::of(text.as_bytes(), None);
             words.by_ref().take(before).for_each(drop);
             let lines = words.lines_like(b"-r=a,");
             (String::from_utf8_lossy(lines).into_owned(), words.count())

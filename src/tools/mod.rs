@@ -6,6 +6,7 @@
 pub mod command_line;
 pub mod explain;
 pub mod heap;
+mod line_runs;
 pub mod lto;
 pub mod lto2;
 mod lto_inspect;
