@@ -51,6 +51,30 @@ impl BitcodeEmbedding {
     }
 }
 
+/// Which debugger debug information is for, with the numbers of LLVM's `DebuggerKind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the words are LLVM's
+pub enum DebuggerTuning {
+    Gdb = 1,
+    Lldb = 2,
+    Sce = 3,
+    Dbx = 4,
+}
+
+impl DebuggerTuning {
+    /// By LLVM's word.
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "gdb" => Some(DebuggerTuning::Gdb),
+            "lldb" => Some(DebuggerTuning::Lldb),
+            "sce" => Some(DebuggerTuning::Sce),
+            "dbx" => Some(DebuggerTuning::Dbx),
+            _ => None,
+        }
+    }
+}
+
 /// A step after which `save_temps` leaves something, by LLVM's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the words are LLVM's
@@ -179,6 +203,8 @@ pub struct Config {
     pub freestanding: bool,
     /// Make one function of several with the same code (`PTO.MergeFunctions`).
     pub merge_functions: bool,
+    /// Which debugger debug information is for (`-debugger-tune`); unset, the target's own.
+    pub debugger_tuning: Option<DebuggerTuning>,
     /// Which bitcode objects carry (`-lto-embed-bitcode`).
     pub embed_bitcode: BitcodeEmbedding,
     /// Into how many parts the merged module is split for code generation
@@ -240,6 +266,7 @@ impl Default for Config {
             opt_pipeline: None,
             save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
+            debugger_tuning: None,
             freestanding: false,
             merge_functions: false,
             embed_bitcode: BitcodeEmbedding::DoNotEmbed,

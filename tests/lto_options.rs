@@ -478,3 +478,28 @@ fn small_data_of_medium_models_stay_near() {
         }
     }
 }
+
+#[test]
+fn debug_information_is_for_the_debugger_that_is_named() {
+    for version in [14, 19, 22] {
+        let s = Scratch::new(&format!("lto-options-debugger-{version}"));
+        s.write(
+            "a.c",
+            "struct s { int a; }; int main(int c, char **v) { struct s s = {c}; return s.a; }\n",
+        );
+        s.clang(version, "-O1 -glldb -gdwarf-4 -gpubnames -flto=thin -c a.c -o thin.o");
+        s.clang(version, "-O1 -glldb -gdwarf-4 -gpubnames -flto=full -c a.c -o full.o");
+        for (file, task) in [("thin.o", ".1"), ("full.o", ".0")] {
+            let link = resolve(&s, version, &[file]);
+            for debugger in ["gdb", "lldb", "sce"] {
+                let option = format!("-debugger-tune={debugger}");
+                both(&s, version, "llvm-lto2", &format!("{link} -o $O {option}"));
+                same(&s, task, &format!("LLVM {version}: {file} {option}"));
+                let sections = s.run("readelf", &format!("-SW our{task}"));
+                assert_eq!(sections.contains(".debug_names"), debugger == "lldb", "{option}");
+            }
+        }
+        let wrong = s.fail(env!("CARGO_BIN_EXE_llvm-lto2"), "run thin.o -o x -debugger-tune=adb");
+        assert!(wrong.contains("Cannot find option named 'adb'"), "{wrong}");
+    }
+}

@@ -70,6 +70,7 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         emit_addrsig,
         relax_elf_relocations,
         asm_verbose,
+        debugger_tuning,
         contract_objc_arc,
     } = target;
     key.debug("triple", triple)
@@ -86,6 +87,7 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         .flag("emit_addrsig", *emit_addrsig)
         .flag("relax_elf_relocations", *relax_elf_relocations)
         .flag("asm_verbose", *asm_verbose)
+        .debug("debugger_tuning", debugger_tuning)
         .flag("contract_objc_arc", *contract_objc_arc);
 }
 

@@ -3,12 +3,11 @@
 //! In: one word of a command line. Out: a knob of [`Config`] set. libLLVM does not know these words
 //! itself: each of LLVM's programs registers them, and so do we.
 
-use super::{BitcodeEmbedding, CodeModel, Config, RelocModel};
+use super::{BitcodeEmbedding, CodeModel, Config, DebuggerTuning, RelocModel};
 use crate::error::{Error, Result};
 
 /// What changes code and has no way through the C API yet.
 const UNSERVED: &[&str] = &[
-    "debugger-tune",
     "emulated-tls",
     "use-ctors",
     "basic-block-sections",
@@ -69,9 +68,11 @@ impl Config {
                 self.embed_bitcode =
                     BitcodeEmbedding::named(word).ok_or_else(|| no_value(name, word))?;
             }
-            // Which debugger to please: clang always passes it with -g. On ELF the code
-            // generator's choice without it is gdb's, and that is what clang passes.
-            "debugger-tune" if value == Some("gdb") => {}
+            "debugger-tune" => {
+                let word = required()?;
+                let debugger = DebuggerTuning::named(word).ok_or_else(|| no_value(name, word))?;
+                self.debugger_tuning = Some(debugger);
+            }
             _ if UNSERVED.contains(&name) => {
                 return Err(Error::unsupported(format!(
                     "the option '{option}' is not supported yet"

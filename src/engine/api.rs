@@ -304,6 +304,8 @@ pub(super) struct Api {
     pub(super) option_bits: OnceLock<OptionBits>,
     /// Where a target machine keeps from which size on data are large; found at the first need.
     pub(super) large_data: OnceLock<Option<usize>>,
+    /// Where it keeps which debugger it is to please; found at the first need.
+    pub(super) debugger: OnceLock<Option<usize>>,
     handle: *mut c_void,
 }
 
@@ -353,8 +355,14 @@ impl Api {
             unsafe { get(&mut major, &mut minor, &mut patch) };
             version = (major, minor, patch);
         }
-        let api =
-            Api { f, version, option_bits: OnceLock::new(), large_data: OnceLock::new(), handle };
+        let api = Api {
+            f,
+            version,
+            option_bits: OnceLock::new(),
+            large_data: OnceLock::new(),
+            debugger: OnceLock::new(),
+            handle,
+        };
         api.initialize_targets();
         Ok(api)
     }

@@ -19,6 +19,7 @@ use super::api::{self, Api};
 use super::builtins;
 use super::clopt;
 use super::composite::Composite;
+use super::debugger;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::embed;
@@ -656,6 +657,12 @@ impl Machine {
             }
         }
         let mut unserved = Vec::new();
+        if let Some(debugger) = config.debugger_tuning {
+            match self.api.debugger.get_or_init(|| debugger::find(&self.api)) {
+                Some(field) => machine.tune_for(*field, debugger),
+                None => unserved.push("debugger-tune"),
+            }
+        }
         if missing.data_sections {
             unserved.push("data-sections");
         }

@@ -12,7 +12,7 @@
 //! api       the functions of LLVM's C API            target    triple to target machine
 //! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
-//! large_data  one field of a target machine
+//! debugger, large_data  a field each of a target machine
 //! builtins, embed, partitions: what LLVM's LTO does around optimization and code generation
 //! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
@@ -29,6 +29,7 @@ mod api;
 mod builtins;
 mod clopt;
 mod composite;
+mod debugger;
 mod diagnostics;
 mod edit;
 mod embed;
@@ -53,6 +54,7 @@ mod worker;
 
 use std::path::PathBuf;
 
+pub use crate::config::DebuggerTuning;
 pub use crate::ir::{CodeModel, Linkage, RelocModel, UnnamedAddr, Visibility};
 pub use identity::identity;
 pub use lazy::LazyEngine;
@@ -133,6 +135,8 @@ pub struct TargetConfig {
     pub relax_elf_relocations: bool,
     /// Comments in assembly (`AsmVerbose`).
     pub asm_verbose: bool,
+    /// Which debugger debug information is for; none, the target's own.
+    pub debugger_tuning: Option<DebuggerTuning>,
     /// Turn what is left of the calls of Objective-C's reference counting into what its runtime
     /// has, before code is generated: libLTO's two code generators do so, the linker plugin not.
     pub contract_objc_arc: bool,
@@ -157,6 +161,7 @@ impl Default for TargetConfig {
             emit_addrsig: false,
             relax_elf_relocations: true,
             asm_verbose: false,
+            debugger_tuning: None,
             contract_objc_arc: false,
         }
     }

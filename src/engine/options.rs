@@ -14,7 +14,7 @@
 //!   with the value that is the default anyway they are taken, with any other they are an error.
 
 use super::{CodeModel, RelocModel, TargetConfig};
-use crate::config::{BitcodeEmbedding, RemarkOptions, Remarks};
+use crate::config::{BitcodeEmbedding, DebuggerTuning, RemarkOptions, Remarks};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub opt_level: Option<u8>,
     /// `-disable-llvm-verifier`, of libLTO.
     pub disable_verify: Option<bool>,
+    /// `-debugger-tune`.
+    pub debugger_tuning: Option<DebuggerTuning>,
     /// `-lto-freestanding`.
     pub freestanding: bool,
     /// `-lto-embed-bitcode`, which the legacy ThinLTO code generator does not look at.
@@ -65,7 +67,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Options whose fields are out of reach, with the values that are the default anyway.
-const OUT_OF_REACH: [(&str, &[&str]); 60] = [
+const OUT_OF_REACH: [(&str, &[&str]); 59] = [
     ("thread-model", &["posix"]),
     ("large-data-threshold", &[]),
     ("exception-model", &["default"]),
@@ -95,8 +97,6 @@ const OUT_OF_REACH: [(&str, &[&str]); 60] = [
     ("unique-basic-block-section-names", FALSE),
     ("separate-named-sections", FALSE),
     ("meabi", &["default"]),
-    // The default is what the target's own debugger is; on ELF that is gdb.
-    ("debugger-tune", &["gdb"]),
     ("stack-size-section", FALSE),
     ("emit-call-site-info", FALSE),
     ("debug-entry-values", FALSE),
@@ -177,6 +177,11 @@ impl Options {
                 truth(name, value)?;
             }
             "lto-freestanding" => self.freestanding = truth(name, value)?,
+            "debugger-tune" => {
+                let word = required()?;
+                let debugger = DebuggerTuning::named(word);
+                self.debugger_tuning = Some(debugger.ok_or_else(|| unknown_word(name, word))?);
+            }
             BitcodeEmbedding::OPTION => {
                 let word = required()?;
                 let chosen = BitcodeEmbedding::named(word);
@@ -235,6 +240,7 @@ impl Options {
         set(&mut config.data_sections, self.data_sections);
         set(&mut config.use_init_array, self.use_ctors.map(|use_ctors| !use_ctors));
         set(&mut config.emit_addrsig, self.addrsig);
+        config.debugger_tuning = self.debugger_tuning.or(config.debugger_tuning);
         if let Some(cpu) = &self.mcpu {
             config.cpu.clone_from(cpu);
         }
@@ -358,6 +364,6 @@ mod tests {
         let error = Options::parse(&["-emulated-tls"]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("-emulated-tls"));
-        assert!(Options::parse(&["-debugger-tune=sce"]).is_err());
+        assert!(Options::parse(&["-float-abi=hard"]).is_err());
     }
 }

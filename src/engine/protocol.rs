@@ -9,8 +9,8 @@
 
 use super::wire::{Reader, Writer, unknown};
 use super::{
-    CodeModel, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage, PassOptions,
-    RelocModel, Severity, TargetConfig, TypePass, Version, Visibility,
+    CodeModel, DebuggerTuning, Diagnostic, Edit, FileType, GlobalInfo, GlobalKind, Linkage,
+    PassOptions, RelocModel, Severity, TargetConfig, TypePass, Version, Visibility,
 };
 use crate::config::RemarkOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -423,6 +423,7 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
         emit_addrsig,
         relax_elf_relocations,
         asm_verbose,
+        debugger_tuning,
         contract_objc_arc,
     } = config;
     w.opt(triple.as_deref(), Writer::str);
@@ -439,7 +440,18 @@ fn put_target(w: &mut Writer, config: &TargetConfig) {
     w.bool(*emit_addrsig);
     w.bool(*relax_elf_relocations);
     w.bool(*asm_verbose);
+    w.opt(*debugger_tuning, |w, debugger| w.u8(debugger as u8));
     w.bool(*contract_objc_arc);
+}
+
+fn get_debugger(r: &mut Reader<'_>) -> Result<DebuggerTuning> {
+    Ok(match r.u8()? {
+        1 => DebuggerTuning::Gdb,
+        2 => DebuggerTuning::Lldb,
+        3 => DebuggerTuning::Sce,
+        4 => DebuggerTuning::Dbx,
+        other => return Err(unknown("debugger", other)),
+    })
 }
 
 fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
@@ -470,6 +482,7 @@ fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
         emit_addrsig: r.bool()?,
         relax_elf_relocations: r.bool()?,
         asm_verbose: r.bool()?,
+        debugger_tuning: r.opt(get_debugger)?,
         contract_objc_arc: r.bool()?,
     })
 }
@@ -647,6 +660,7 @@ mod tests {
                     default_triple: Some(name()),
                     reloc: Some(RelocModel::Pic),
                     code_model: Some(CodeModel::Large),
+                    debugger_tuning: Some(DebuggerTuning::Dbx),
                     ..TargetConfig::default()
                 },
             },

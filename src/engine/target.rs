@@ -55,6 +55,7 @@
 
 use super::api::{self, Api};
 use super::{CodeModel, RelocModel, TargetConfig};
+use crate::config::DebuggerTuning;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
@@ -201,6 +202,12 @@ impl<'a> TargetMachine<'a> {
         unsafe { self.raw.cast::<u8>().add(field).cast::<u64>().write_unaligned(bytes) };
     }
 
+    /// Has debug information made for a debugger, by the place that `debugger` found.
+    pub(super) fn tune_for(&self, field: usize, debugger: DebuggerTuning) {
+        // SAFETY: as in `set_large_data_threshold`; the numbers are those of LLVM's enumeration.
+        unsafe { self.raw.cast::<u8>().add(field).cast::<u32>().write_unaligned(debugger as u32) };
+    }
+
     /// The first bytes of the object.
     pub(super) fn snapshot(&self) -> Option<Vec<u8>> {
         peek(self.raw.cast_const().cast(), SNAPSHOT)
@@ -316,20 +323,24 @@ fn by_outliner(
     defaults.then_some((at(23)?, at(21)?, at(20)?, addrsig.collect()))
 }
 
-/// Bits that are set and may be `X86RelaxRelocations`.
-fn relax_candidates(test: &SelfTest<'_>) -> Vec<usize> {
-    let Some(machine) = test.machine() else { return Vec::new() };
+/// The byte of a target machine that has `AsmVerbose`.
+pub(super) fn asm_verbose_byte(test: &SelfTest<'_>) -> Option<usize> {
+    let machine = test.machine()?;
     let with = |value| {
         // SAFETY: a live machine of ours.
         unsafe { (test.api.f.LLVMSetTargetMachineAsmVerbosity)(machine.raw, value) };
         machine.snapshot()
     };
-    let (Some(off), Some(on), Some(again)) = (with(0), with(1), with(0)) else {
-        return Vec::new();
-    };
-    let verbose = (0..off.len() * 8)
+    let (off, on, again) = (with(0)?, with(1)?, with(0)?);
+    (0..off.len() * 8)
         .find(|&at| !bit(&off, at) && bit(&on, at) && !bit(&again, at))
-        .map(|at| at / 8);
+        .map(|at| at / 8)
+}
+
+/// Bits that are set and may be `X86RelaxRelocations`.
+fn relax_candidates(test: &SelfTest<'_>) -> Vec<usize> {
+    let off = test.machine().and_then(|machine| machine.snapshot()).unwrap_or_default();
+    let verbose = asm_verbose_byte(test);
     let bytes = verbose.into_iter().flat_map(|byte| [byte + 2, byte + 3, byte + 4]);
     let is_true = |byte: &usize| off.get(*byte) == Some(&1);
     bytes.filter(is_true).map(|byte| byte * 8).collect()
@@ -393,7 +404,7 @@ impl<'a> SelfTest<'a> {
             .find(|test| test.machine().is_some())
     }
 
-    fn machine(&self) -> Option<TargetMachine<'a>> {
+    pub(super) fn machine(&self) -> Option<TargetMachine<'a>> {
         TargetMachine::create(self.api, &self.parameters(None)).ok()
     }
 

@@ -392,6 +392,7 @@ impl Work {
             emit_addrsig: false,
             relax_elf_relocations: true,
             asm_verbose: false,
+            debugger_tuning: None,
             contract_objc_arc: true,
         };
         self.options.apply(&mut config);

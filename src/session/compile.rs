@@ -536,6 +536,7 @@ fn target(config: &Config) -> TargetConfig {
         data_sections: config.data_sections.unwrap_or(false),
         relax_elf_relocations: config.relax_elf_relocations,
         asm_verbose: config.output == OutputKind::Assembly,
+        debugger_tuning: config.debugger_tuning,
         ..TargetConfig::default()
     }
 }

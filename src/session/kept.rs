@@ -132,6 +132,7 @@ fn link_key(
         override_triple: _,
         reloc_model,
         code_model: _,
+        debugger_tuning: _,
         freestanding: _,
         merge_functions: _,
         embed_bitcode: _,
