@@ -253,6 +253,30 @@ fn objects_of_split_modules_are_those_of_llvm() {
 }
 
 #[test]
+fn modules_of_full_lto_say_what_is_of_a_type() {
+    let scratch = Scratch::new("devirtualization-mixed");
+    for version in [19, 22] {
+        compile_split(&scratch, version, "-fvisibility=hidden");
+        let flags = "-include shared.h -O2 -flto -fwhole-program-vtables";
+        let clang = format!("{flags} -fvisibility=hidden -c a.cc");
+        scratch.run(&format!("clang++-{version}"), &clang);
+        let link = "-e main --unresolved-symbols=ignore-all -o out --save-temps=resolution";
+        scratch.run(&format!("ld.lld-{version}"), &format!("{link} {OBJECTS}"));
+        let arguments =
+            |out: &str| format!("run @out.resolution.txt -relocation-model=pic -O2 -o {out}");
+        scratch.run(&format!("llvm-lto2-{version}"), &arguments("theirs"));
+        let mut ours = scratch.command(OURS, &arguments("ours"));
+        ours.env("LTO_LLVM", support::llvm(version));
+        support::checked(ours);
+        // What others are compiled to; regular LTO finds its functions by other ways.
+        for task in 1..5 {
+            let [ours, theirs] = ["ours", "theirs"].map(|o| scratch.read(&format!("{o}.{task}")));
+            assert!(ours == theirs, "object {task} differs: {version}");
+        }
+    }
+}
+
+#[test]
 fn indexes_of_split_modules_are_those_of_llvm() {
     let scratch = Scratch::new("devirtualization-split-index");
     for version in [19, 22] {

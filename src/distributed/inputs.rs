@@ -271,6 +271,11 @@ impl ThinInputs {
         LinkPlan::liveness(&self.index, &self.symbols(), options)
     }
 
+    /// [`ModuleSummaryIndex::lacks_type_resolutions`] in this link.
+    pub fn lacks_type_resolutions(&self) -> bool {
+        self.index.lacks_type_resolutions(self.modules.iter().any(|module| module.regular))
+    }
+
     fn symbols(&self) -> Vec<ModuleSymbols<'_>> {
         self.modules
             .iter()

@@ -70,7 +70,7 @@ pub struct SplitParts {
 }
 
 /// Compiles the parts of split modules that regular LTO merges, for a thin link that lacks what they
-/// say of types (`ModuleSummaryIndex::lacks_type_resolutions`).
+/// say of types ([`ThinInputs::lacks_type_resolutions`](crate::distributed::ThinInputs::lacks_type_resolutions)).
 ///
 /// # Errors
 /// The first in the order of the inputs, and the engine's.

@@ -157,7 +157,7 @@ pub fn run(
     phase(&mut stats, Phase::Read);
     let mut split = None;
     if let Some(read_inputs) = &mut read_inputs
-        && read_inputs.index.lacks_type_resolutions()
+        && read_inputs.lacks_type_resolutions()
     {
         let mut parts = split_parts(&config, &options, inputs)?;
         read_inputs.index.set_type_resolutions(std::mem::take(&mut parts.types));

@@ -187,7 +187,7 @@ pub(super) fn plan<'a>(
     let mut plan_by_summaries =
         |options: &ThinLinkOptions, pending: &mut Vec<Pending<'_, 'a>>| -> Result<Summaries> {
             let (mut read, options) = read_summaries(config, options, inputs)?;
-            if !thin.is_empty() && read.index.lacks_type_resolutions() {
+            if !thin.is_empty() && read.lacks_type_resolutions() {
                 let live = read.liveness(&options)?;
                 let is_live = |name: &[u8]| is_live(&read.index, &live, name);
                 let regular = std::mem::take(pending);

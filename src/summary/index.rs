@@ -394,10 +394,10 @@ impl ModuleSummaryIndex {
     }
 
     /// Whether regular LTO must say how types are tested before any module of the thin link can be
-    /// compiled: modules were split, and something tests a type.
-    pub fn lacks_type_resolutions(&self) -> bool {
+    /// compiled: something tests a type, and modules were split or others (`regular`) are in the link.
+    pub fn lacks_type_resolutions(&self, regular: bool) -> bool {
         !self.level.types_resolved
-            && self.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT)
+            && (regular || self.flags().has(IndexFlags::ENABLE_SPLIT_LTO_UNIT))
             && self.mentions_types()
     }
 

@@ -100,10 +100,10 @@ impl Devirtualization {
             }
         }
         let types = index.type_id_compatible_vtables();
+        if index.types_are_resolved() {
+            result.call_what_is_resolved(index);
+        }
         if types.is_empty() {
-            if index.types_are_resolved() {
-                result.call_what_is_resolved(index);
-            }
             return result;
         }
         let mut type_ids: BTreeMap<(Guid, Box<[u8]>), TypeIdSummary> =
@@ -319,16 +319,20 @@ impl Work<'_> {
         let way = self
             .targets(id, offset)
             .and_then(|targets| self.single_implementation(&id.name, offset, &targets, slot));
-        let way = way.unwrap_or(WholeProgramDevirtResolution {
-            kind: 0,
-            single_impl_name: Box::default(),
-            by_arg: Vec::new(),
-        });
         let place = self.place(&id.name);
-        if let Some(id) = place.and_then(|place| self.type_ids.get_mut(place)) {
-            match id.devirtualization.binary_search_by_key(&offset, |(offset, _)| *offset) {
-                Ok(at) => id.devirtualization[at].1 = way,
-                Err(at) => id.devirtualization.insert(at, (offset, way)),
+        let Some(id) = place.and_then(|place| self.type_ids.get_mut(place)) else { return };
+        let found = id.devirtualization.binary_search_by_key(&offset, |(offset, _)| *offset);
+        match (found, way) {
+            (Ok(at), Some(way)) => id.devirtualization[at].1 = way,
+            // What regular LTO has found stays.
+            (Ok(_), None) => {}
+            (Err(at), way) => {
+                let way = way.unwrap_or(WholeProgramDevirtResolution {
+                    kind: 0,
+                    single_impl_name: Box::default(),
+                    by_arg: Vec::new(),
+                });
+                id.devirtualization.insert(at, (offset, way));
             }
         }
     }

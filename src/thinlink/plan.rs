@@ -334,7 +334,7 @@ fn check(index: &ModuleSummaryIndex) -> Result<()> {
 /// identifier, which LLVM makes while it compiles the regular LTO parts. A backend that finds none
 /// takes every test for failed: wrong code. Virtual calls under an assumption stay as they are.
 fn check_type_tests(index: &ModuleSummaryIndex) -> Result<()> {
-    if !index.lacks_type_resolutions() {
+    if !index.lacks_type_resolutions(false) {
         return Ok(());
     }
     let resolved = |guid: &Guid| index.type_ids().iter().any(|id| id.guid == *guid);

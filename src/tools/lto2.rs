@@ -105,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
-    let split = read.index.lacks_type_resolutions();
+    let split = read.lacks_type_resolutions();
     if split {
         let parts = on_session(&job, &inputs, |config, inputs| {
             session::split_parts(config, &options, inputs)
