@@ -25,10 +25,6 @@ use LTO::thinlto_file::{find_name, write_atomically, write_json};
 use LTO::tools::{explain, memory};
 use rayon::prelude::*;
 
-/// Most of what the program allocates is small.
-#[global_allocator]
-static HEAP: LTO::tools::heap::Heap = LTO::tools::heap::Heap;
-
 const HELP: &str = "\
 OVERVIEW: indexes of ThinLTO: find them, look at them, merge, wrap and compare them
 

@@ -5,7 +5,6 @@
 
 pub mod command_line;
 pub mod explain;
-pub mod heap;
 mod line_runs;
 pub mod lto;
 pub mod lto2;
