@@ -7,9 +7,9 @@
 //! LLVM names a promoted local after the hash of its module, which any edit of that changes, and with
 //! it every module that imports a mention of one. Two modules with the same key are one but for these
 //! names, which change one to one. So the object of either, with the names changed likewise, is
-//! an object of the other. Most imported bodies are inlined, and of most modules an object has no name in
-//! it: if the hashes of the others are the same in both, so is the object. Where the names might not
-//! change one to one, there is no key.
+//! an object of the other. An imported body that is not inlined leaves nothing, and of most modules an object
+//! has no name in it: if the hashes of the others are the same in both, so is the object. Where the
+//! names might not change one to one, there is no key.
 
 use memchr::memmem;
 
