@@ -11,7 +11,8 @@ use std::sync::atomic::AtomicU32;
 
 use rayon::prelude::*;
 
-use super::index::{ModuleSummaryIndex, NO_VALUE, Record, Tables};
+use super::arrays::{NO_VALUE, Record, Tables};
+use super::index::ModuleSummaryIndex;
 use super::merge_rare::{merge_levels, merge_names, merge_rare};
 use super::number::{Ranks, number_values, rank};
 use super::part::IndexPart;

@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
+use super::arrays::{Level, Tables};
 use super::codes::{fs, since};
 use super::guid::guid_of;
-use super::index::{Level, ModuleSummaryIndex, Tables};
+use super::index::ModuleSummaryIndex;
 use super::part::IndexPart;
 use super::read::{ReadOptions, read_index, read_paths};
 use super::read_block::{BlockParser, State};

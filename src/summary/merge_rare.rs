@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
+use super::arrays::{Extras, Level, Names, Tables};
 use super::combine::Offsets;
-use super::index::{Extras, Level, Names, Tables};
 use super::number::{Ranks, rank};
 use super::part::IndexPart;
 use super::types::*;

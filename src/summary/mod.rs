@@ -20,6 +20,7 @@
 //! | `guid`, `hashed_names` | MD5 of names |
 //! | `side` | tables for what few summaries have |
 
+mod arrays;
 mod assembly;
 mod codes;
 mod combine;
@@ -43,6 +44,7 @@ mod scan;
 mod side;
 mod strtab;
 mod table;
+
 mod types;
 mod values;
 mod write_combined;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-use super::index::NO_VALUE;
+use super::arrays::NO_VALUE;
 use super::part::IndexPart;
 use crate::ir::Guid;
 

@@ -4,7 +4,8 @@
 //! the parts of other files where that takes no more than moving numbers up. It must not know how
 //! parts become one index.
 
-use super::index::{Level, ModuleSummaryIndex, NO_VALUE, Record, Tables};
+use super::arrays::{Level, NO_VALUE, Record, Tables};
+use super::index::ModuleSummaryIndex;
 use super::types::*;
 
 /// The summaries of one file, as they were read and not yet merged into an index.

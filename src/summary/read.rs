@@ -16,11 +16,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::arrays::{Level, Record as Summary, Tables};
 use super::codes::mst;
 use super::excerpt::IndexParts;
 use super::guid::{Batch, LocalSeparator, local_prefix};
 use super::hashed_names::HashedNames;
-use super::index::{Level, ModuleSummaryIndex, Record as Summary, Tables};
+use super::index::ModuleSummaryIndex;
 use super::part::IndexPart;
 use super::read_block::BlockParser;
 use super::scan::{Global, Scan, hash};

@@ -13,10 +13,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::arrays::{Extras, Level, NO_VALUE, Record as Summary, Tables};
 use super::codes::{
     self, COMBINED_FUNCTION, CallForm, FunctionField, NEWEST_VERSION, PERMODULE_FUNCTION, fs, since,
 };
-use super::index::{Extras, Level, NO_VALUE, Record as Summary, Tables};
 use super::read::ReadOptions;
 use super::read_rare::{const_vcall, insert_sorted, paired, vfunc_ids, words};
 use super::types::*;

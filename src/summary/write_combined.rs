@@ -9,8 +9,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::arrays::Extras;
 use super::combined_blocks::Task;
-use super::index::{Extras, ModuleSummaryIndex, Summary};
+use super::index::{ModuleSummaryIndex, Summary};
 use super::records::Format;
 use super::types::*;
 
