@@ -26,10 +26,10 @@ mapfile -t files < <(find -L "$folder" -name '*.o' | sort)
 run() {
     local log=$1 start end
     shift
-    start=$(date +%s%N)
+    start=${EPOCHREALTIME/[.,]/}
     "$@" >/dev/null
-    end=$(date +%s%N)
-    echo $(((end - start) / 1000)) >>"$work/$log.us"
+    end=${EPOCHREALTIME/[.,]/}
+    echo $((end - start)) >>"$work/$log.us"
 }
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 peak() { env time -f %M -o "$work/peak" "$@" >/dev/null && cat "$work/peak"; }

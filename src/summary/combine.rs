@@ -20,6 +20,10 @@ use super::types::*;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 
+/// From how many summaries on another thread is worth its being woken, which takes longer than to read
+/// one function of a lazy index.
+const WORTH_A_THREAD: u32 = 10_000;
+
 impl ModuleSummaryIndex {
     /// An index of the parts' modules in this order. Of a value that several modules define, each
     /// keeps its summary.
@@ -122,10 +126,13 @@ fn build(mut parts: Vec<IndexPart>) -> Result<ModuleSummaryIndex> {
     merge_rare(&mut parts, &starts, &ranks, &mut index.tables);
     merge_records(parts, &starts, total, &ranks, &mut index.tables);
     let (tables, modules) = (&index.tables, index.modules.len());
-    let (copies, (module_ends, guids)) = rayon::join(
-        || copies(tables),
-        || (ends(tables.records.iter().map(|r| r.module), modules), starts_of_guids(&tables.guids)),
-    );
+    let list_copies = || copies(tables);
+    let list_starts =
+        || (ends(tables.records.iter().map(|r| r.module), modules), starts_of_guids(&tables.guids));
+    let (copies, (module_ends, guids)) = match total.records < WORTH_A_THREAD {
+        true => (list_copies(), list_starts()),
+        false => rayon::join(list_copies, list_starts),
+    };
     (index.copy_ends, index.copies) = copies;
     index.module_ends = module_ends;
     (index.guid_shift, index.guid_starts) = guids;
