@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::arguments::string;
 use super::boundary::boundary;
-use crate::engine::{EngineConfig, Library};
+use crate::engine::{EngineConfig, Library, initialize_targets};
 use crate::error::{Error, Result};
 use crate::registry::{Kind, Registry};
 
@@ -64,34 +64,6 @@ impl Drop for Disassembler {
     }
 }
 
-/// The targets that LLVM 14 to 22 know; a libLLVM has the initializers of those it was built with.
-const TARGETS: &[&str] = &[
-    "AArch64",
-    "AMDGPU",
-    "ARC",
-    "ARM",
-    "AVR",
-    "BPF",
-    "CSKY",
-    "Hexagon",
-    "Lanai",
-    "LoongArch",
-    "M68k",
-    "Mips",
-    "MSP430",
-    "NVPTX",
-    "PowerPC",
-    "RISCV",
-    "Sparc",
-    "SPIRV",
-    "SystemZ",
-    "VE",
-    "WebAssembly",
-    "X86",
-    "XCore",
-    "Xtensa",
-];
-
 /// The functions, of a libLLVM that is loaded now if it was not before. A failure is not kept, so
 /// that the next call may find what this one missed.
 fn functions() -> Result<Functions> {
@@ -132,16 +104,8 @@ fn functions() -> Result<Functions> {
             dispose: transmute::<*mut c_void, DisposeFn>(symbol(c"LLVMDisasmDispose")?),
         }
     };
-    for target in TARGETS {
-        for part in ["TargetInfo", "TargetMC", "Disassembler"] {
-            let Ok(name) = CString::new(format!("LLVMInitialize{target}{part}")) else { continue };
-            if let Ok(address) = symbol(&name) {
-                // SAFETY: an initializer of llvm-c/Target.h takes and returns nothing, and may be
-                // called more than once.
-                unsafe { transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
-            }
-        }
-    }
+    // SAFETY: the handle is live.
+    unsafe { initialize_targets(handle, &["TargetInfo", "TargetMC", "Disassembler"]) };
     *loaded = Some(functions);
     Ok(functions)
 }

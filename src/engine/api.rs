@@ -25,6 +25,7 @@
 #![allow(unsafe_code)]
 
 use super::embed::Buffer;
+use super::initializers::initialize_targets;
 use super::mover::{InMemory, Move, Values};
 use super::partitions::Callback;
 use super::remarks::{Number, SetUp, Text};
@@ -363,53 +364,14 @@ impl Api {
             debugger: OnceLock::new(),
             handle,
         };
-        api.initialize_targets();
-        Ok(api)
-    }
-
-    /// Calls the initializers of every target that this library was built with. Which those are
-    /// is found by name: LLVM's own `LLVMInitializeAllTargets` are inline functions of a header
-    /// and exist in no library.
-    fn initialize_targets(&self) {
-        const TARGETS: [&str; 24] = [
-            "AArch64",
-            "AMDGPU",
-            "ARC",
-            "ARM",
-            "AVR",
-            "BPF",
-            "CSKY",
-            "Hexagon",
-            "Lanai",
-            "LoongArch",
-            "M68k",
-            "MSP430",
-            "Mips",
-            "NVPTX",
-            "PowerPC",
-            "RISCV",
-            "SPIRV",
-            "Sparc",
-            "SystemZ",
-            "VE",
-            "WebAssembly",
-            "X86",
-            "XCore",
-            "Xtensa",
-        ];
-        for target in TARGETS {
-            for part in ["TargetInfo", "Target", "TargetMC", "AsmParser", "AsmPrinter"] {
-                let Ok(name) = CString::new(format!("LLVMInitialize{target}{part}")) else {
-                    continue;
-                };
-                // SAFETY: a live handle and a C string.
-                let found = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
-                if !found.is_null() {
-                    // SAFETY: LLVM's initializers take and return nothing (llvm-c/Target.h).
-                    unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(found)() };
-                }
-            }
+        // SAFETY: a live handle of a libLLVM.
+        unsafe {
+            initialize_targets(
+                api.handle,
+                &["TargetInfo", "Target", "TargetMC", "AsmParser", "AsmPrinter"],
+            );
         }
+        Ok(api)
     }
 
     /// `IRMover::move`, whose callback had another type in LLVM 14.

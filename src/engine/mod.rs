@@ -10,6 +10,7 @@
 //! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
+//! initializers: of a libLLVM's targets
 //! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
 //! debugger, large_data  a field each of a target machine
@@ -34,6 +35,7 @@ mod diagnostics;
 mod edit;
 mod embed;
 mod identity;
+mod initializers;
 mod large_data;
 mod lazy;
 mod locate;
@@ -57,6 +59,7 @@ use std::path::PathBuf;
 pub use crate::config::DebuggerTuning;
 pub use crate::ir::{CodeModel, Linkage, RelocModel, UnnamedAddr, Visibility};
 pub use identity::identity;
+pub use initializers::initialize_targets;
 pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::{Bytes, NamedBytes, give_back_freed_memory};
