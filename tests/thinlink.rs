@@ -164,10 +164,9 @@ fn compare(scratch: &Scratch, version: u32, more: &[&str]) -> usize {
         expected.push(scratch.read(&name));
         std::fs::remove_file(folder.join(&name)).unwrap();
     }
-    let version = format!("-llvm-version={version}");
     for threads in [1, 2, 3, 8].map(|n| format!("-thinlto-threads={n}")) {
         let mut arguments = arguments.clone();
-        arguments.extend([version.as_str(), &threads]);
+        arguments.push(&threads);
         succeed(ours("llvm-lto2"), folder, &arguments);
         for (name, expected) in names().zip(&expected) {
             assert!(scratch.read(&name) == *expected, "{name} differs with {more:?} {threads}");
@@ -423,11 +422,20 @@ fn modules_of_two_llvms_make_indexes_for_either() {
     compile(&scratch, 22, &[]);
     succeed("clang++-19", folder, &["-O2", "-fPIC", "-flto=thin", "-c", "b.cpp", "-o", "b.o"]);
     resolutions(&scratch, 22, PROGRAM);
+    let link = ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-distributed-indexes"];
+    let index = || scratch.read("main.o.thinlto.bc");
     for version in [19, 22] {
         let option = format!("-llvm-version={version}");
-        let link =
-            ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-distributed-indexes", &option];
+        succeed(ours("llvm-lto2"), folder, &[&link[..], &[&option]].concat());
+        let asked = index();
+        let llvm = format!("/usr/lib/llvm-{version}/lib");
+        let mut named = Command::new(ours("llvm-lto2"));
+        let named = named.current_dir(folder).args(link).env("LTO_LLVM", llvm).status();
+        assert!(named.unwrap().success());
+        assert!(index() == asked, "as the libLLVM that the user names: {version}");
         succeed(ours("llvm-lto2"), folder, &link);
+        assert_eq!(index() == asked, version == 22, "as the newest module otherwise");
+        succeed(ours("llvm-lto2"), folder, &[&link[..], &[&option]].concat());
         let dis = ["main.o.thinlto.bc", "-o", "-"];
         let text = succeed(format!("llvm-dis-{version}"), folder, &dis);
         let text = String::from_utf8_lossy(&text.stdout).into_owned();
@@ -556,7 +564,7 @@ fn entry_counts_are_guessed_as_by_llvm_19() {
     // LLVM 22 does not know it, and no backend of ours writes counts into functions.
     let link = ["run", "@out.resolution.txt", "-o", "lto", "-thinlto-synthesize-entry-counts"];
     for (more, complaint) in [
-        (&["-thinlto-distributed-indexes"][..], "LLVM 22 has no"),
+        (&["-thinlto-distributed-indexes", "-llvm-version=22"][..], "LLVM 22 has no"),
         (&["-llvm-version=19"], "distributed builds only"),
     ] {
         let output = run(ours("llvm-lto2"), scratch.path(), &[&link[..], more].concat());

@@ -17,6 +17,7 @@ mod inline_asm;
 mod metadata;
 mod module;
 mod module_flags;
+mod producer;
 mod types;
 
 pub use constants::{Constant, Constants, code as constant_code};
@@ -26,6 +27,7 @@ pub use guid_list::GuidList;
 pub use metadata::Metadata;
 pub use module::{Comdat, Extent, Module};
 pub use module_flags::module_flag;
+pub use producer::Producer;
 pub use types::{Type, TypeTable};
 
 /// Block ids (`bitc::BlockIDs`).

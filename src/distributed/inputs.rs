@@ -202,6 +202,9 @@ fn read_modules<S: Source>(
     for (module, symbols) in file.modules().iter().zip(&all_symbols) {
         let mut hashed = HashedNames::default();
         let mut part = read_module_hashing(module, source.path(), options, Some(&mut hashed))?;
+        if let Some(part) = part.as_mut().filter(|part| part.newest_llvm().is_none()) {
+            part.set_newest_llvm(file.producer(module)?.major());
+        }
         let regular = part.as_ref().is_none_or(|part| part.is_full_lto());
         if let (true, Some(part)) = (regular, &mut part) {
             // Regular LTO modules will be one; LLVM calls it by the empty path. Ours must differ,

@@ -11,8 +11,8 @@ use std::path::Path;
 use super::graph::{ValueNames, graph};
 use super::{Shards, write_atomically};
 use crate::error::Result;
-use crate::summary::{Format, ModuleSummaryIndex};
-use crate::thinlink::{Behaviour, LinkPlan};
+use crate::summary::ModuleSummaryIndex;
+use crate::thinlink::LinkPlan;
 
 /// Writes both files. `files` are the link's, each as bitcode.
 ///
@@ -24,10 +24,7 @@ pub fn save_index<B: Deref<Target = [u8]>>(
     plan: &LinkPlan,
     files: impl Iterator<Item = Result<B>>,
 ) -> Result<()> {
-    let format = match plan.options.behaviour == Behaviour::LLVM_19 {
-        true => Format::Llvm19,
-        false => Format::Llvm22,
-    };
+    let format = plan.options.behaviour.format();
     let path = |end: &str| {
         let bytes = [prefix.as_os_str().as_bytes(), end.as_bytes()].concat();
         OsString::from_vec(bytes)

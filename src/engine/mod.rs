@@ -5,8 +5,8 @@
 //! the C API that we export; it decides nothing about a program's semantics.
 //!
 //! ```text
-//! locate    which libLLVM, from names alone          producer  who wrote an input, what can read it
-//! options   cl::opt strings: ours or LLVM's          pool      job slots, one machine each
+//! locate    which libLLVM, from names alone          pool      job slots, one machine each
+//! options   cl::opt strings: ours or LLVM's
 //! worker    start, talk to and bury an lto-worker    protocol  what is said   (wire, memory: how)
 //! serve     the other end of the conversation        machine   one LLVMContext and its module
 //! api       the functions of LLVM's C API            target    triple to target machine
@@ -45,7 +45,6 @@ mod mover;
 pub mod options;
 mod partitions;
 mod pool;
-mod producer;
 mod protocol;
 mod remarks;
 mod serve;
@@ -56,6 +55,7 @@ mod worker;
 
 use std::path::PathBuf;
 
+pub use crate::bitcode::Producer;
 pub use crate::config::DebuggerTuning;
 pub use crate::ir::{CodeModel, Linkage, RelocModel, UnnamedAddr, Visibility};
 pub use identity::identity;
@@ -64,7 +64,6 @@ pub use lazy::LazyEngine;
 pub use locate::{Library, LibraryInfo, Origin, Version};
 pub use memory::{Bytes, NamedBytes, give_back_freed_memory};
 pub use pool::{Engine, Lease, Parts};
-pub use producer::Producer;
 pub use serve::worker_main;
 pub use target::default_cpu;
 

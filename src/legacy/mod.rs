@@ -34,7 +34,7 @@ use crate::distributed;
 use crate::engine::{Bytes, Diagnostic, LazyEngine, Lease};
 use crate::error::{Error, Result};
 use crate::schedule::{Done, Job, Progress, Schedule};
-use crate::summary::{Format, ModuleId, ModuleSummaryIndex, SummaryId, WriteOptions};
+use crate::summary::{ModuleId, ModuleSummaryIndex, SummaryId, WriteOptions};
 use crate::thinlink::{Behaviour, LegacyPhases, LinkPlan};
 pub use inputs::preserved;
 use inputs::{Module, Modules};
@@ -305,10 +305,7 @@ impl ThinLto<'_, '_> {
     }
 
     fn save_index(&self, index: &ModuleSummaryIndex, behaviour: &Behaviour) -> Result<()> {
-        let format = match *behaviour == Behaviour::LLVM_19 {
-            true => Format::Llvm19,
-            false => Format::Llvm22,
-        };
+        let format = behaviour.format();
         match self.settings.save_temps {
             None => Ok(()),
             Some(_) => self.save(

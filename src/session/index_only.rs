@@ -26,9 +26,9 @@ use crate::distributed::{
 use crate::engine::{Diagnostic, Producer, Severity};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
-use crate::summary::{Format, ModuleId};
+use crate::summary::ModuleId;
+use crate::symbols;
 use crate::symbols::Symbol;
-use crate::symbols::irsymtab::version_and_producer;
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::{Behaviour, ThinLinkOptions, VisibilityScheme};
 
@@ -132,10 +132,7 @@ pub fn run(
         phase(&mut stats, Phase::StartEngine);
     }
     let mut target = job.files.clone();
-    target.format = match options.behaviour.llvm {
-        19 => Format::Llvm19,
-        _ => Format::Llvm22,
-    };
+    target.format = options.behaviour.format();
 
     let spans = Mutex::new(Vec::new());
     let named: Vec<Named<'_, '_>> =
@@ -270,23 +267,14 @@ fn gives_regular_object(config: &Config) -> bool {
         || config.output != OutputKind::Objects
 }
 
-/// Who wrote the modules, each once. Files made for the thin link alone do not say; their symbol
-/// table does ("19.1.7").
+/// Who wrote the modules, each once.
 fn producers(inputs: &[Input<'_>]) -> Result<Vec<Producer>> {
     let mut producers = Vec::new();
     for input in inputs {
         let blame = |e| input.blame(e);
         let file = BitcodeFile::read(input.bitcode).map_err(blame)?;
-        let of_table = file.symtab.and_then(|b| version_and_producer(b, file.symtab_strtab));
         for module in &file.modules {
-            let mut text = module.identification().map_err(blame)?.producer;
-            if let (true, Some((_, producer))) = (text.is_empty(), of_table) {
-                text = producer.to_vec();
-                if text.first().is_some_and(u8::is_ascii_digit) {
-                    text.splice(..0, *b"LLVM");
-                }
-            }
-            let producer = Producer::parse(&String::from_utf8_lossy(&text));
+            let producer = symbols::producer(&file, module).map_err(blame)?;
             if !producers.contains(&producer) {
                 producers.push(producer);
             }

@@ -169,6 +169,8 @@ pub(super) struct Level {
     pub(super) full_lto: bool,
     /// The version of the summary block that was read; the oldest where there were several.
     pub(super) version: u64,
+    /// LLVM's major version that wrote the module; the newest where there are several.
+    pub(super) newest_llvm: Option<u32>,
     /// Whether all is known of type identifiers that regular LTO has to say.
     pub(super) types_resolved: bool,
 }

@@ -274,6 +274,12 @@ impl ModuleSummaryIndex {
         self.level.full_lto
     }
 
+    /// The major version of the newest LLVM that wrote one of the modules. `None` where none says,
+    /// and for what was read from a combined index.
+    pub fn newest_llvm(&self) -> Option<u32> {
+        self.level.newest_llvm
+    }
+
     /// The version of the summary block that was read; the oldest of several, 0 for none.
     pub fn version(&self) -> u64 {
         self.level.version

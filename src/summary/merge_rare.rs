@@ -146,6 +146,7 @@ pub(super) fn merge_levels(
         out.block_count = out.block_count.saturating_add(level.block_count);
         out.combined |= level.combined;
         out.full_lto &= level.full_lto;
+        out.newest_llvm = out.newest_llvm.max(level.newest_llvm);
         if level.version != 0 && (out.version == 0 || level.version < out.version) {
             out.version = level.version;
         }

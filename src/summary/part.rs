@@ -129,6 +129,16 @@ impl IndexPart {
         self.level.full_lto
     }
 
+    /// LLVM's major version that wrote the module, where it says.
+    pub fn newest_llvm(&self) -> Option<u32> {
+        self.level.newest_llvm
+    }
+
+    /// Sets what [`IndexPart::newest_llvm`] says.
+    pub fn set_newest_llvm(&mut self, major: Option<u32>) {
+        self.level.newest_llvm = major;
+    }
+
     /// Renames its only module, as a linker does that knows a module under another name than
     /// that of its file. Of a combined index, nothing changes.
     pub fn set_path(&mut self, path: &[u8]) {

@@ -27,7 +27,7 @@ use super::read_block::BlockParser;
 use super::scan::{Global, Scan, hash};
 use super::types::*;
 use super::values::Values;
-use crate::bitcode::{BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, vst_code};
+use crate::bitcode::{BitcodeFile, BitcodeModule, Extent, GlobalKind, Module, Producer, vst_code};
 use crate::bitstream::{Block, BlockInfo, BlockReader, Entry, Fields, Record};
 use crate::container;
 use crate::error::{Error, Result};
@@ -219,6 +219,7 @@ impl Room {
         let names = old_names.as_deref().unwrap_or(module.strtab);
         let combined = scan.paths.is_some();
         let mut module_ids = Vec::new();
+        let mut newest_llvm = None;
         match &scan.paths {
             Some(block) => {
                 (self.part.modules, module_ids) = read_paths(module.data, block, &scan.info)?;
@@ -226,6 +227,7 @@ impl Room {
             None => {
                 let hash = scan.hash.unwrap_or_default();
                 self.part.modules.push(ModuleInfo { path: path.into(), hash });
+                newest_llvm = Producer::of(&module.identification()?).major();
             }
         }
         let mut values = std::mem::take(&mut self.values);
@@ -245,7 +247,7 @@ impl Room {
             module_ids,
             values,
             tables: std::mem::take(&mut self.part.tables),
-            level: Level { combined, ..Level::default() },
+            level: Level { combined, newest_llvm, ..Level::default() },
         };
         for block in &scan.summaries {
             parser.read(block, &scan.info)?;

@@ -13,7 +13,7 @@ use super::build;
 use super::irsymtab::{self, Irsymtab, Symbol, flag};
 use super::preserved::Preserved;
 use super::triple::Triple;
-use crate::bitcode::{BitcodeFile, BitcodeModule, Extent, Module};
+use crate::bitcode::{BitcodeFile, BitcodeModule, Extent, Module, Producer};
 use crate::container;
 use crate::error::{Error, Result};
 use crate::ir::SelectionKind;
@@ -111,6 +111,15 @@ impl<'a> InputFile<'a> {
         &self.file.modules
     }
 
+    /// Who wrote a module of the file. What was made for the thin link alone does not say; its symbol
+    /// table does ("19.1.7").
+    ///
+    /// # Errors
+    /// Where the module's identification cannot be read.
+    pub fn producer(&self, module: &BitcodeModule<'_>) -> Result<Producer> {
+        producer(&self.file, module)
+    }
+
     /// The target triple of the first module.
     pub fn target_triple(&self) -> &[u8] {
         self.table.target_triple()
@@ -139,6 +148,24 @@ impl<'a> InputFile<'a> {
 
 fn is_for_linker(symbol: &Symbol<'_>) -> bool {
     symbol.flags & (flag::GLOBAL | flag::FORMAT_SPECIFIC) == flag::GLOBAL
+}
+
+/// [`InputFile::producer`].
+///
+/// # Errors
+/// Where the module's identification cannot be read.
+pub fn producer(file: &BitcodeFile<'_>, module: &BitcodeModule<'_>) -> Result<Producer> {
+    let mut identification = module.identification()?;
+    if identification.producer.is_empty()
+        && let Some(table) = file.symtab
+        && let Some((_, version)) = irsymtab::version_and_producer(table, file.symtab_strtab)
+    {
+        if version.first().is_some_and(u8::is_ascii_digit) {
+            identification.producer = b"LLVM".to_vec();
+        }
+        identification.producer.extend_from_slice(version);
+    }
+    Ok(Producer::of(&identification))
 }
 
 /// Builds the table of all modules of a file, whatever is stored in it.

@@ -25,7 +25,7 @@ pub mod preserved;
 mod preserved_table;
 pub mod triple;
 
-pub use input::{InputFile, build_table};
+pub use input::{InputFile, build_table, producer};
 pub use irsymtab::{Irsymtab, Symbol};
 pub use lto::{LtoModule, attribute, lto_bitcode};
 pub use objc::has_objc_category;

@@ -4,6 +4,7 @@
 
 use super::workload::Workloads;
 use crate::error::{Error, Result};
+use crate::summary::Format;
 
 /// What LLVM 19 and LLVM 22 do differently in the thin link. Each field is one difference;
 /// [`Behaviour::LLVM_19`] and [`Behaviour::LLVM_22`] are the rows of the table.
@@ -66,6 +67,11 @@ impl Behaviour {
     /// The row for a major version of LLVM. 20 and 21 decide like 22.
     pub fn of_llvm(major: u32) -> Behaviour {
         if major >= 20 { Self::LLVM_22 } else { Self::LLVM_19 }
+    }
+
+    /// How it writes indexes.
+    pub fn format(&self) -> Format {
+        if self.llvm >= 20 { Format::Llvm22 } else { Format::Llvm19 }
     }
 }
 

@@ -8,16 +8,17 @@ use std::ffi::OsString;
 use std::fmt::Write;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
+use super::llvm_version::LlvmVersion;
 use super::lto2::other_option;
 use super::saved_link::SavedLink;
-use crate::distributed::{self, ThinInputs};
+use crate::distributed::ThinInputs;
 use crate::error::{Error, Result};
 use crate::summary::{
     ModuleId, ModuleSummaryIndex, ReadOptions, Summary, SummaryId, SummaryKind, ValueId, guid_of,
 };
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::{
-    Behaviour, Considered, Explanation, FailureReason, LinkPlan, ThinLinkOptions, VisibilityScheme,
+    Considered, Explanation, FailureReason, LinkPlan, ThinLinkOptions, VisibilityScheme,
 };
 
 /// What `lto-index why` answers.
@@ -135,13 +136,18 @@ fn dot(index: &ModuleSummaryIndex, edges: &Edges) -> String {
 
 struct Job<'a> {
     link: SavedLink<'a>,
+    llvm: LlvmVersion,
     options: ThinLinkOptions,
     dot: bool,
 }
 
 fn parse(arguments: &Arguments) -> Result<Job<'_>> {
-    let mut job =
-        Job { link: SavedLink::default(), options: ThinLinkOptions::default(), dot: false };
+    let mut job = Job {
+        link: SavedLink::default(),
+        llvm: LlvmVersion::default(),
+        options: ThinLinkOptions::default(),
+        dot: false,
+    };
     let mut parser = Parser::new(arguments.words());
     while let Some(argument) = parser.next_argument() {
         let (name, value) = match argument {
@@ -155,10 +161,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"r" => job.link.add_resolution(&name, value, &mut parser)?,
             b"dot" => job.dot = boolean(&name, value)?,
             b"llvm-version" => {
-                let value = parser.value(&name, value)?;
-                let major = std::str::from_utf8(&value).ok().and_then(|s| s.parse().ok());
-                let major = major.ok_or_else(|| Error::misuse("--llvm-version: not a number"))?;
-                job.options.behaviour = Behaviour::of_llvm(major);
+                job.llvm = LlvmVersion::parse(&parser.value(&name, value)?)?;
             }
             b"O0" | b"O1" | b"O2" | b"O3" => job.options.import = &*name != b"O0",
             // Where a link's own command line would write to.
@@ -175,7 +178,7 @@ fn run(job: &mut Job<'_>) -> Result<(ThinInputs, LinkPlan)> {
         job.link.assume_resolutions()?;
     }
     let named = ReadOptions { names: true, ..ReadOptions::THIN_LINK };
-    let read = distributed::read_with(&job.link.inputs()?, &job.options.behaviour, &named)?;
+    let read = job.llvm.read(&job.link.inputs()?, &mut job.options, &named)?;
     if Triple::parse(&read.target_triple).format == ObjectFormat::Elf {
         job.options.visibility_scheme = VisibilityScheme::Elf;
     }

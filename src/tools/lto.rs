@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
+use super::llvm_version::LlvmVersion;
 use super::lto_inspect::{self, Question};
 use super::lto_regular::{self, RegularOptions};
 use super::lto_stages;
@@ -23,7 +24,7 @@ use crate::distributed::{PrefixReplace, Shards, write_atomically};
 use crate::error::{Error, Result};
 use crate::legacy::{SingleStage, keep, preserved};
 use crate::summary::{
-    CombinedWriter, Format, ModuleSummaryIndex, Overrides, ReadOptions, Selection, WriteOptions,
+    CombinedWriter, ModuleSummaryIndex, Overrides, ReadOptions, Selection, WriteOptions,
     combine_files, read_index,
 };
 use crate::symbols::InputFile;
@@ -61,6 +62,7 @@ pub(super) struct Job<'a> {
     action: Option<Action>,
     question: Option<Question>,
     pub(super) output: Option<Word<'a>>,
+    llvm: LlvmVersion,
     index: Option<Word<'a>>,
     pub(super) exported: BTreeSet<Vec<u8>>,
     prefix: PrefixReplace,
@@ -70,10 +72,6 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn format(&self) -> Format {
-        if self.options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 }
-    }
-
     fn read_index(&self) -> Result<ModuleSummaryIndex> {
         let name = self
             .index
@@ -97,7 +95,7 @@ impl Job<'_> {
 fn run(arguments: &Arguments) -> Result<()> {
     let mut job = parse(arguments)?;
     if let Some(question) = job.question {
-        let with_words = job.options.behaviour != Behaviour::LLVM_19;
+        let with_words = job.llvm.behaviour(None)? != Behaviour::LLVM_19;
         return lto_inspect::answer(question, &job.files, with_words);
     }
     let Some(action) = job.action else { return lto_regular::run(&job) };
@@ -132,6 +130,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         files: Vec::new(),
         action: None,
         output: None,
+        llvm: LlvmVersion::default(),
         index: None,
         question: None,
         exported: BTreeSet::new(),
@@ -187,10 +186,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.prefix = PrefixReplace::parse(&parser.value(&name, value)?)?;
             }
             b"llvm-version" => {
-                let value = parser.value(&name, value)?;
-                let major = std::str::from_utf8(&value).ok().and_then(|s| s.parse().ok());
-                let major = major.ok_or_else(|| Error::misuse("--llvm-version: not a number"))?;
-                job.options.behaviour = Behaviour::of_llvm(major);
+                job.llvm = LlvmVersion::parse(&parser.value(&name, value)?)?;
             }
             _ => {
                 if let Some(question) = Question::parse(&name) {
@@ -242,8 +238,9 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
     memory::prepare(0);
     let files: Vec<&Path> = job.files.iter().map(|file| path(file)).collect();
     let index = combine_files(&files, &ReadOptions::THIN_LINK)?;
+    let format = job.llvm.of_index(&index)?.format();
     if action == Action::ThinLink {
-        let options = WriteOptions { format: job.format(), function_table: false };
+        let options = WriteOptions { format, function_table: false };
         return write_atomically(path(output), &index.to_bitcode(&options));
     }
     let facts = Facts::from_preserved(&index, &[]);
@@ -252,7 +249,7 @@ fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
     let bytes = CombinedWriter::new(&index).write(
         &Selection::All,
         &Overrides { callee: Some(&callee), ..Overrides::default() },
-        &WriteOptions { format: job.format(), function_table: false },
+        &WriteOptions { format, function_table: false },
     );
     let output = [output, &b".thinlto.bc"[..]].concat();
     write_atomically(path(&output), &bytes)
@@ -276,15 +273,20 @@ fn backend(
 ) -> Result<()> {
     let bytes = FileBytes::open(path(file))?;
     let input = InputFile::open(&bytes)?;
-    let preserved = preserved(&input, &job.exported, &job.options.behaviour)?;
-    let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &job.options)?;
+    let producers = input.modules().iter().map(|module| Ok(input.producer(module)?.major()));
+    let newest = producers.collect::<Result<Vec<_>>>()?.into_iter().max().flatten();
+    let behaviour = job.llvm.behaviour(newest)?;
+    let format = behaviour.format();
+    let options = ThinLinkOptions { behaviour, ..job.options.clone() };
+    let preserved = preserved(&input, &job.exported, &options.behaviour)?;
+    let plan = LinkPlan::legacy(index, &preserved, LegacyPhases::Imports, &options)?;
     let shards = Shards::new(index, &plan);
     let module = index
         .find_module(job.code.module_id.as_deref().unwrap_or(file))
         .ok_or_else(|| Error::misuse("the index does not hold this module"))?;
     let (suffix, content) = match action {
         Action::EmitImports => (&b".imports"[..], shards.imports_file(module)),
-        _ => (&b".thinlto.bc"[..], shards.writer().index_file(module, job.format())),
+        _ => (&b".thinlto.bc"[..], shards.writer().index_file(module, format)),
     };
     let output = match &job.output {
         Some(output) => Cow::Borrowed(&**output),

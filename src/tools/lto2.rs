@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
+use super::llvm_version::LlvmVersion;
 use super::memory;
 use super::saved_link::{FileInput, SavedLink, resolution_text};
 use super::shown::Shown;
@@ -27,7 +28,7 @@ use crate::summary::{Format, ModuleId};
 use crate::symbols::InputFile;
 use crate::symbols::irsymtab::{self, version_and_producer};
 use crate::symbols::triple::{ObjectFormat, Triple};
-use crate::thinlink::{Behaviour, ThinLinkOptions, VisibilityScheme};
+use crate::thinlink::{ThinLinkOptions, VisibilityScheme};
 
 const PROGRAM: &str = "llvm-lto2";
 
@@ -70,6 +71,7 @@ struct Job<'a> {
     stats_file: Option<Word<'a>>,
     shown: Shown,
     threads: usize,
+    llvm: LlvmVersion,
     options: ThinLinkOptions,
     config: Config,
 }
@@ -92,16 +94,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut options = job.options.clone();
     let inputs = job.link.inputs()?;
-    job.shown.show(&inputs, &options)?;
+    job.shown.show(&inputs, &options, job.llvm)?;
     if !job.distributed_indexes && !job.emit_indexes {
         return link(&job, &inputs);
     }
     // The index and the plan are not taken apart at the end: the process is about to go.
-    let mut read = ManuallyDrop::new(distributed::read_with(
-        &inputs,
-        &options.behaviour,
-        &distributed::read_options(&options),
-    )?);
+    let wanted = distributed::read_options(&options);
+    let mut read = ManuallyDrop::new(job.llvm.read(&inputs, &mut options, &wanted)?);
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
@@ -119,8 +118,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let plan = ManuallyDrop::new(read.plan(&options)?);
     read.forget_symbols();
     let shards = ManuallyDrop::new(Shards::new(&read.index, &plan));
-    let format =
-        if options.behaviour == Behaviour::LLVM_19 { Format::Llvm19 } else { Format::Llvm22 };
+    let format = options.behaviour.format();
     if !job.distributed_indexes {
         index_files(&job, &read, &shards, format)?;
         return link(&job, &inputs);
@@ -281,6 +279,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
         shown: Shown::default(),
         save_temps: false,
         threads: 0,
+        llvm: LlvmVersion::default(),
         options: ThinLinkOptions::default(),
         // `lto::Config` starts with it; the linker plugin asks its linker.
         config: Config { reloc_model: Some(RelocModel::Pic), ..Config::default() },
@@ -389,10 +388,7 @@ fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"dump-thin-cg-sccs" => job.shown.components = boolean(&name, value)?,
             b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
             b"llvm-version" => {
-                let value = parser.value(&name, value)?;
-                let major = std::str::from_utf8(&value).ok().and_then(|s| s.parse().ok());
-                let major = major.ok_or_else(|| Error::misuse("--llvm-version: not a number"))?;
-                job.options.behaviour = Behaviour::of_llvm(major);
+                job.llvm = LlvmVersion::parse(&parser.value(&name, value)?)?;
             }
             [b'O', level @ b'0'..=b'3'] => {
                 job.config.opt_level = level - b'0';

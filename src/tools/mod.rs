@@ -6,6 +6,7 @@
 pub mod command_line;
 pub mod explain;
 mod line_runs;
+mod llvm_version;
 pub mod lto;
 pub mod lto2;
 mod lto_inspect;

@@ -7,6 +7,7 @@
 
 use std::io::{self, Write};
 
+use super::llvm_version::LlvmVersion;
 use crate::distributed::{self, Source, ValueNames};
 use crate::error::Result;
 use crate::summary::{Hotness, ModuleSummaryIndex, guid_of, named_values};
@@ -29,7 +30,12 @@ impl Shown {
     ///
     /// # Errors
     /// Where the link's files cannot be read or do not fit the resolutions.
-    pub(super) fn show<S: Source>(&self, inputs: &[S], options: &ThinLinkOptions) -> Result<()> {
+    pub(super) fn show<S: Source>(
+        &self,
+        inputs: &[S],
+        options: &ThinLinkOptions,
+        llvm: LlvmVersion,
+    ) -> Result<()> {
         if self.global_ids {
             for input in inputs {
                 let named =
@@ -41,8 +47,9 @@ impl Shown {
         let devirtualized = options.wholeprogramdevirt_print_index_based;
         if self.components || self.failures || devirtualized {
             let wanted = distributed::read_options(options);
-            let read = distributed::read_with(inputs, &options.behaviour, &wanted)?;
-            let plan = read.plan(options)?;
+            let mut options = options.clone();
+            let read = llvm.read(inputs, &mut options, &wanted)?;
+            let plan = read.plan(&options)?;
             if self.components {
                 let text = CallGraph::new(&read.index, &plan.indirect).components_text();
                 let _ = io::stdout().write_all(text.as_bytes());

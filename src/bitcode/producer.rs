@@ -11,6 +11,8 @@
 
 use std::fmt;
 
+use super::Identification;
+
 /// The producer of a module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Producer {
@@ -27,6 +29,11 @@ impl Producer {
             rest.get(..digits)?.parse().ok()
         });
         Producer { text: text.to_string(), major }
+    }
+
+    /// What an identification block says.
+    pub fn of(identification: &Identification) -> Self {
+        Self::parse(&String::from_utf8_lossy(&identification.producer))
     }
 
     /// LLVM's major version, where the string names one.
