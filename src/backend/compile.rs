@@ -1,7 +1,8 @@
 //! A job, made into an object by an engine.
 //!
 //! In: a [`Job`] and [`Settings`]. Out: the object, or the assembly or bitcode that was asked for
-//! instead. It decides nothing: the job says what, the settings say how.
+//! instead. It decides nothing: the job says what, the settings say how. Once sent, bitcode is not
+//! kept: the engine needs the memory.
 
 use super::job::{Job, Part};
 use crate::config::{BitcodeEmbedding, OutputKind, RemarkOptions};
@@ -51,7 +52,7 @@ pub type Compiled = Option<Bytes>;
 /// # Errors
 /// The engine's, naming the module.
 pub fn compile(
-    job: &Job,
+    mut job: Job,
     settings: &Settings,
     lease: &mut Lease,
     watch: &mut dyn FnMut(Stage, &mut Lease) -> Result<bool>,
@@ -64,13 +65,16 @@ pub fn compile(
     if let Some(remarks) = &settings.remarks {
         lease.write_remarks(remarks)?;
     }
-    lease.load(&job.place, &job.destination)?;
+    lease.load(&job.place, &std::mem::take(&mut job.destination))?;
     if !settings.codegen_only {
         lease.edit(&job.prepare)?;
         if !watch(Stage::Internalize, lease)? {
             return Ok(None);
         }
-        import(job, lease)?;
+        import(std::mem::take(&mut job.parts), lease)?;
+        if !job.finish.is_empty() {
+            lease.edit(&job.finish)?;
+        }
         if !watch(Stage::Import, lease)? {
             return Ok(None);
         }
@@ -104,18 +108,15 @@ pub fn compile(
     lease.emit(file_type).map(Some)
 }
 
-fn import(job: &Job, lease: &mut Lease) -> Result<()> {
-    for Part { place, suffix: _, bitcode, before, after } in &job.parts {
+fn import(parts: Vec<Part>, lease: &mut Lease) -> Result<()> {
+    for Part { place, suffix: _, bitcode, before, after } in parts {
         if !before.is_empty() {
-            lease.edit(before)?;
+            lease.edit(&before)?;
         }
-        lease.import(place, bitcode)?;
+        lease.import(&place, &bitcode)?;
         if !after.is_empty() {
-            lease.edit(after)?;
+            lease.edit(&after)?;
         }
     }
-    match job.finish.is_empty() {
-        true => Ok(()),
-        false => lease.edit(&job.finish),
-    }
+    Ok(())
 }

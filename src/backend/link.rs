@@ -25,7 +25,7 @@ use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::{LinkPlan, promoted_name, promoted_name_by_source};
 
 /// How much memory the tables of modules that are imported from may take, in bytes.
-const TABLES: usize = 8 << 20;
+const TABLES: usize = 4 << 20;
 
 /// A module of the link.
 #[derive(Clone, Debug)]

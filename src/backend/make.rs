@@ -6,6 +6,7 @@
 
 use std::io::Write;
 
+use super::renamed::PromotedNames;
 use super::{Job, Link, Settings, Stage, common_key, compile, linked_key};
 use crate::bitcode::{BitcodeFile, Extent, Module};
 use crate::cache::{Cache, Entry, Hit, Key, KeyBuilder, Level, Note, Search, reads_other_files};
@@ -120,6 +121,7 @@ impl Link<'_, '_> {
         if job.reads_other_files().unwrap_or(true) {
             return job.run(settings, engine, watch);
         }
+        let (names, types) = (PromotedNames::of(&job), job.types.clone());
         let mut found = None;
         let mut renamed = None;
         let made = job.run(settings, engine, &mut |stage, lease| {
@@ -128,14 +130,14 @@ impl Link<'_, '_> {
             }
             if stage == Stage::Import {
                 let linked = lease.write_bitcode()?;
-                let key = linked_key(&cached.common, &linked, job.types.as_deref());
+                let key = linked_key(&cached.common, &linked, types.as_deref());
                 found = search.ask(Level::Linked, key).filter(wanted);
                 if found.is_none() {
-                    renamed = job.renamed_key(&cached.common, &linked);
+                    renamed = names.renamed_key(&cached.common, &linked);
                     let named = renamed.and_then(|key| {
                         // Without the note it will not be found.
                         let parts = cached.cache.note(Note::Names, &key).unwrap_or_default();
-                        search.ask(Level::Renamed, job.named_key(&key, &parts)?)
+                        search.ask(Level::Renamed, names.named_key(&key, &parts)?)
                     });
                     found = named.filter(wanted);
                 }
@@ -144,8 +146,8 @@ impl Link<'_, '_> {
         })?;
         let object = found.as_ref().map(|hit| &*hit.object).or(made.object.as_deref());
         if let (Some(renamed), Some(object)) = (renamed, object) {
-            let parts = job.parts_named_in(object);
-            if let Some(key) = job.named_key(&renamed, &parts) {
+            let parts = names.parts_named_in(object);
+            if let Some(key) = names.named_key(&renamed, &parts) {
                 cached.cache.write_note(Note::Names, &renamed, &parts);
                 search.also(key, found.as_ref());
             }
@@ -177,7 +179,7 @@ impl Job {
     /// # Errors
     /// The engine's.
     pub fn run(
-        &self,
+        mut self,
         settings: &Settings,
         engine: &LazyEngine,
         watch: &mut Watch<'_>,
@@ -188,18 +190,16 @@ impl Job {
             // where it cannot be written.
             let _ = std::io::stderr().write_all(self.printed.as_bytes());
         }
+        let (place, warnings) = (self.place.clone(), std::mem::take(&mut self.warnings));
         let object = compile(self, settings, &mut lease, watch);
         let remarks = match &settings.remarks {
             Some(_) if object.is_ok() => Some(lease.take_remarks()?),
             _ => None,
         };
         let peak_memory = lease.peak_memory();
-        let warning = |text: &String| Diagnostic {
-            severity: Severity::Warning,
-            text: text.clone(),
-            module: self.place.clone(),
-        };
-        let mut diagnostics: Vec<Diagnostic> = self.warnings.iter().map(warning).collect();
+        let warning =
+            |text| Diagnostic { severity: Severity::Warning, text, module: place.clone() };
+        let mut diagnostics: Vec<Diagnostic> = warnings.into_iter().map(warning).collect();
         diagnostics.extend(lease.take_diagnostics());
         // An error says it already.
         diagnostics.retain(|said| object.is_ok() || said.severity != Severity::Error);

@@ -1,6 +1,6 @@
 //! The key of a linked module, whatever hashes the modules have that it imports from.
 //!
-//! In: a [`Job`] and its module with everything linked in. Out: a [`Key`] in which the names of promoted
+//! In: a [`Job`], as long as its bitcode is there, and its module with everything linked in. Out: a [`Key`] in which the names of promoted
 //! locals of other modules (`f.llvm.123`) say only which of the imported modules they are from; of
 //! which of them the object has names; and the key with the hashes of these alone.
 //!
@@ -24,20 +24,41 @@ const BEFORE_HASH: &[u8] = b".llvm.";
 /// What comes for the hash, with the number of the part behind it; no name has it otherwise.
 const MARK: &str = ".llvm.@";
 
-impl Job {
-    /// The key of `linked`, this job's module as the optimizer gets it. `common` is
+/// What the names of promoted locals say in a job, kept beyond its bitcode.
+pub struct PromotedNames {
+    /// By the number of the part, what its promoted names end in; empty where it has none.
+    suffixes: Vec<Vec<u8>>,
+    /// Every hash stands for one part alone, and some part has names with it.
+    told_apart: bool,
+    /// [`Job::types`].
+    types: Vec<u8>,
+}
+
+impl PromotedNames {
+    /// Those of `job`.
+    pub fn of(job: &Job) -> Self {
+        let mut names = PromotedNames {
+            suffixes: job.parts.iter().map(|part| part.suffix.clone()).collect(),
+            told_apart: false,
+            types: job.types.clone().unwrap_or_default(),
+        };
+        names.told_apart = names.hashes_are_told_apart(job);
+        names
+    }
+
+    /// The key of `linked`, the job's module as the optimizer gets it. `common` is
     /// [`common_key`](super::common_key). None where no name of another module's promoted local is in it,
     /// or where they cannot be told from others.
     pub fn renamed_key(&self, common: &Key, linked: &[u8]) -> Option<Key> {
-        let types = self.types.as_deref().unwrap_or_default();
-        let mentioned = memmem::find(linked, MARK.as_bytes()).is_none()
+        let mentioned = self.told_apart
+            && memmem::find(linked, MARK.as_bytes()).is_none()
             && self.suffixes().any(|(_, suffix)| memmem::find(linked, suffix).is_some());
-        if !mentioned || !self.hashes_are_told_apart(types) {
+        if !mentioned {
             return None;
         }
         let renamed = self.renamed(linked).ok()?;
         let mut key = KeyBuilder::new("renamed 1");
-        key.key("common", common).bytes("bitcode", &renamed).bytes("types", types);
+        key.key("common", common).bytes("bitcode", &renamed).bytes("types", &self.types);
         Some(key.finish())
     }
 
@@ -47,14 +68,14 @@ impl Job {
         named.map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The key of an object that has names of these parts in it, as [`Job::parts_named_in`] says it.
-    /// `renamed` is [`Job::renamed_key`]. None for what that does not say.
+    /// The key of an object that has names of these parts in it, as
+    /// [`PromotedNames::parts_named_in`] says it. `renamed` is [`PromotedNames::renamed_key`]. None for what that does not say.
     pub fn named_key(&self, renamed: &Key, parts: &str) -> Option<Key> {
         let mut key = KeyBuilder::new("named 1");
         key.key("renamed", renamed);
         for number in parts.split_ascii_whitespace() {
             let number: usize = number.parse().ok()?;
-            let suffix = &self.parts.get(number)?.suffix;
+            let suffix = self.suffixes.get(number)?;
             key.number("part", number as u64).bytes("suffix", suffix);
         }
         Some(key.finish())
@@ -62,16 +83,19 @@ impl Job {
 
     /// What promoted names of each part end in.
     fn suffixes(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        let all = self.parts.iter().map(|part| part.suffix.as_slice()).enumerate();
+        let all = self.suffixes.iter().map(Vec::as_slice).enumerate();
         all.filter(|(_, suffix)| !suffix.is_empty())
     }
 
-    /// Whether every hash stands for one part alone, and some part has names with it.
-    fn hashes_are_told_apart(&self, types: &[u8]) -> bool {
+    fn hashes_are_told_apart(&self, job: &Job) -> bool {
+        if self.suffixes().next().is_none() {
+            return false;
+        }
         let mut some = false;
-        let parts = self.parts.iter().enumerate();
+        let parts = job.parts.iter().enumerate();
         let slices = parts.map(|(number, part)| (Some(number), part.bitcode.as_slice()));
-        for (own, bytes) in slices.chain([(None, self.destination.as_slice()), (None, types)]) {
+        let others = [(None, job.destination.as_slice()), (None, self.types.as_slice())];
+        for (own, bytes) in slices.chain(others) {
             for at in memmem::find_iter(bytes, BEFORE_HASH) {
                 let rest = bytes.get(at..).unwrap_or_default();
                 if rest.starts_with(MARK.as_bytes()) {
@@ -129,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_hash_must_stand_for_one_module() {
-        let told = |job: Job| job.hashes_are_told_apart(b"types .llvm.9");
+        let told = |job: Job| {
+            let types = Some(b"types .llvm.9".to_vec());
+            PromotedNames::of(&Job { types, ..job }).told_apart
+        };
         let a = || part(".llvm.1", "f.llvm.1");
         assert!(told(job("own", vec![a()])));
         assert!(told(job("own .llvm.7", vec![a(), part(".llvm.2", "none")])));
@@ -148,15 +175,16 @@ mod tests {
 
     #[test]
     fn an_object_with_such_a_name_is_known() {
-        let first = job("", vec![part("", ""), part(".llvm.12", ""), part(".llvm.4", "")]);
+        let names = |parts| PromotedNames::of(&job("", parts));
+        let first = names(vec![part("", ""), part(".llvm.12", ""), part(".llvm.4", "")]);
         assert_eq!(first.parts_named_in(b"\0f.llvm.12\0g.llvm.4"), "1 2");
         // In doubt yes.
         assert_eq!(first.parts_named_in(b"\0f.llvm.123\0"), "1");
         assert_eq!(first.parts_named_in(b"\0f.llvm.1\0"), "");
         // Only the hashes of these count.
         let renamed = KeyBuilder::new("test").finish();
-        let other = job("", vec![part("", ""), part(".llvm.12", ""), part(".llvm.5", "")]);
-        let keys = |parts| [&first, &other].map(|job| job.named_key(&renamed, parts).unwrap());
+        let other = names(vec![part("", ""), part(".llvm.12", ""), part(".llvm.5", "")]);
+        let keys = |parts| [&first, &other].map(|names| names.named_key(&renamed, parts).unwrap());
         assert!(matches!(keys(""), [a, b] if a == b));
         assert!(matches!(keys("1"), [a, b] if a == b));
         assert!(matches!(keys("2"), [a, b] if a != b));

@@ -190,6 +190,7 @@ impl<'c> TwoRounds<'c> {
         }
         let settings = Settings { output: OutputKind::Objects, ..settings.clone() };
         let mut bitcode = None;
+        let identifier = job.identifier.clone();
         let mut made = job.run(&settings, &self.engine, &mut |stage, lease| {
             if stage == Stage::PreCodegen {
                 bitcode = Some(lease.write_bitcode()?);
@@ -198,14 +199,14 @@ impl<'c> TwoRounds<'c> {
             watch(stage, lease)
         })?;
         let (Some(object), Some(bitcode)) = (made.object.take(), bitcode) else {
-            return Ok(First { identifier: job.identifier, made, ..First::default() });
+            return Ok(First { identifier, made, ..First::default() });
         };
         if let Some((cache, (object_key, bitcode_key))) = &kept {
             cache.store(object_key, &object)?;
             cache.store(bitcode_key, &bitcode)?;
         }
         let bitcode = self.keep(bitcode)?;
-        let first = self.taken(job.identifier, &object, bitcode, made)?;
+        let first = self.taken(identifier, &object, bitcode, made)?;
         Ok(First { may_be_kept, ..first })
     }
 

@@ -35,7 +35,7 @@ pub struct ClaimedFile {
     pub symbols: Box<[abi::Symbol]>,
     /// What else is needed of each symbol before the file is read again.
     pub traits: Box<[Traits]>,
-    /// The file, where that is cheaper than to ask the linker for it again.
+    /// The file, unless only the linker can give it.
     pub bytes: Option<FileBytes>,
     /// The file as it was when it was claimed; where a cache asks.
     pub stamp: Option<FileStamp>,
@@ -66,8 +66,7 @@ impl ClaimedFile {
     }
 }
 
-/// Claims `file` if it is bitcode. `caches` is to keep the file's bytes, whatever the linker is, and
-/// to note when it was written.
+/// Claims `file` if it is bitcode. `caches` is to note when it was written.
 ///
 /// # Errors
 /// It is bitcode, but not as it should be; or the linker refused the symbols.
@@ -94,8 +93,9 @@ pub unsafe fn claim(
         true => Stamp::settled(unsafe { BorrowedFd::borrow_raw(file.fd) }, SystemTime::now()),
         false => None,
     };
-    // ld.bfd makes a view by reading the file into memory.
-    let maps = !linker.has_view() || linker.is_bfd || (caches && file.fd >= 0);
+    // Pages of a mapping of our own can be given back. ld.bfd makes a view by reading the file into
+    // memory; ld.gold wants to be told to keep its file open for that.
+    let maps = file.fd >= 0 || !linker.has_view();
     let mapped = match maps {
         false => None,
         true => Some(FileBytes::from_fd(file.fd, offset, Some(len as u64)).map_err(blame)?),

@@ -367,7 +367,7 @@ fn write_resolutions(
     }
 }
 
-/// Files that ld.gold keeps open meanwhile, one handle for each: its views end with the file.
+/// Files that ld.gold keeps open meanwhile, one handle for each, since its views end with the file.
 struct Held<'p> {
     plugin: &'p Plugin,
     handles: Vec<super::linker::Handle>,
@@ -380,7 +380,8 @@ impl<'p> Held<'p> {
             return Ok(held);
         }
         let mut seen = BTreeSet::new();
-        for file in claimed.iter().filter(|file| seen.insert(file.path.as_str())) {
+        let viewed = claimed.iter().filter(|file| file.bytes.is_none());
+        for file in viewed.filter(|file| seen.insert(file.path.as_str())) {
             plugin.linker.hold(file.handle).map_err(|e| e.in_file(&file.path))?;
             held.handles.push(file.handle);
         }

@@ -78,10 +78,10 @@ pub(super) fn compile(
     let jobs: Vec<Job> =
         units.iter().map(|u| Job { name: name(u, inputs), size: size(u, inputs) }).collect();
     let schedule = Schedule { workers: config.jobs.unwrap_or(0), max_memory: config.max_memory };
-    let compiled = AtomicUsize::new(0);
+    let sent = AtomicUsize::new(0);
     let unit = |number: usize| {
         let unit = units.get(number).ok_or_else(|| Error::engine("a job without a unit"))?;
-        Ok(Unit { config, inputs, unit, link, settings, cached, compiled: &compiled })
+        Ok(Unit { config, inputs, unit, link, settings, cached, sent: &sent })
     };
     let spans = Spans::default();
     let job_name = |number: usize| jobs.get(number).map_or("", |job| job.name.as_str());
@@ -167,10 +167,9 @@ pub(super) fn compile_merged(
     unit: &PlannedUnit<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Made> {
-    let (settings, compiled) = (settings(config), AtomicUsize::new(0));
-    let (settings, compiled) = (&settings, &compiled);
-    Unit { config, inputs, unit, link: None, settings, cached: None, compiled }
-        .merged(engine, watch)
+    let (settings, sent) = (settings(config), AtomicUsize::new(0));
+    let (settings, sent) = (&settings, &sent);
+    Unit { config, inputs, unit, link: None, settings, cached: None, sent }.merged(engine, watch)
 }
 
 fn done(made: Made) -> Result<Done<Made>> {
@@ -240,8 +239,8 @@ struct Unit<'c, 'a> {
     link: Option<&'c Link<'c, 'a>>,
     settings: &'c Settings,
     cached: Option<&'c Cached<'c>>,
-    /// How many modules were compiled so far.
-    compiled: &'c AtomicUsize,
+    /// How many modules the engine got so far, with all that they import.
+    sent: &'c AtomicUsize,
 }
 
 impl From<backend::Stage> for SavedStage {
@@ -436,27 +435,31 @@ impl<'c, 'a> Unit<'c, 'a> {
         let cached = self.cached.filter(|_| has_hash);
         // The number by which an unchanged link asks, where all modules are thin.
         let number = self.unit.task.saturating_sub(self.config.regular_tasks());
-        let made = link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
-            self.save(lease, stage.into())?;
-            Ok(true)
-        });
-        // What it imports from is read for other modules as well, but seldom at once. Few enough
-        // times that it costs nothing in a link of thousands.
-        let often = (self.inputs.len() / 64).max(8);
-        if self.compiled.fetch_add(1, Ordering::Relaxed).is_multiple_of(often) {
+        link.make(id, number, self.settings, engine, cached, &mut |stage, lease| {
+            self.reached(stage, lease)
+        })
+    }
+
+    /// A module with a summary has come to a stage; it shall go on.
+    fn reached(&self, stage: backend::Stage, lease: &mut Lease) -> Result<bool> {
+        self.save(lease, stage.into())?;
+        // From now on the engine has what it needs, and is about to need memory. What was imported
+        // from is read for other modules as well, but seldom at once. Few enough times that it costs
+        // nothing in a link of thousands.
+        let often = (self.inputs.len() / 128).max(1);
+        if stage == backend::Stage::Import
+            && self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(often)
+        {
             self.inputs.iter().for_each(Input::let_go);
         }
-        made
+        Ok(true)
     }
 
     /// The first round of a module with a summary. Regular LTO has one round alone.
     fn first(&self, rounds: &TwoRounds<'_>) -> Result<First> {
         let UnitKind::Thin { module, .. } = self.unit.kind else { return Ok(First::default()) };
         let job = self.early(module, rounds.engine())?.job(module)?;
-        rounds.first(job, self.settings, &mut |stage, lease| {
-            self.save(lease, stage.into())?;
-            Ok(true)
-        })
+        rounds.first(job, self.settings, &mut |stage, lease| self.reached(stage, lease))
     }
 
     fn second(&self, first: First, second: &Second<'_>, engine: &LazyEngine) -> Result<Rounded> {
