@@ -273,6 +273,26 @@ fn regular_lto_gives_llvms_objects_and_modules() {
     }
 }
 
+/// LLVM's program keeps `-O` from the code generator of ThinLTO, which optimizes at its own level.
+#[test]
+fn the_level_is_not_that_of_thinlto() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("llvm-lto-level-{version}"));
+        let files = three_modules(&s, version, "");
+        for level in ["-O0", "-O1 -function-sections"] {
+            let args = format!("-thinlto-action=run -exported-symbol=main {level} {files}");
+            let objects = || files.split(' ').map(|f| s.read(&format!("{f}.thinlto.o")));
+            s.run(&format!("llvm-lto-{version}"), &args);
+            let theirs: Vec<Vec<u8>> = objects().collect();
+            checked(ours(&s, version, &args));
+            assert!(objects().eq(theirs), "LLVM {version}: {args}");
+        }
+        let output = ours(&s, version, &format!("-O4 {files} -o x.o")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("optimization level must be between 0 and 3"), "{said}");
+    }
+}
+
 #[test]
 fn an_object_without_a_name_gets_one() {
     let s = Scratch::new("llvm-lto-unnamed");

@@ -81,26 +81,27 @@ impl RegularOptions {
 
 /// Links.
 pub(super) fn run(job: &Job<'_>) -> Result<()> {
-    let options = &job.regular;
-    if options.save_merged && job.output.is_none() {
+    let regular = &job.regular;
+    if regular.save_merged && job.output.is_none() {
         return Err(Error::misuse(": -save-merged-module must be specified with -o"));
     }
     let steering = |option: &&String| !option.trim_start_matches('-').starts_with(INTERNALIZE);
-    let options_of_llvm = job.code.llvm_options().iter().filter(steering).cloned().collect();
-    let mut lto = RegularLto::new(options_of_llvm);
+    let level = job.code.opt_level.map(|level| format!("-O{level}"));
+    let options = job.code.llvm_options().iter().filter(steering).cloned();
+    let mut lto = RegularLto::new(options.chain(level).collect());
     // Nothing but the option says it; libLTO's callers do.
     lto.settings.reloc = Options::parse(job.code.llvm_options())?.relocation_model;
     lto.settings.debug_pass_manager = job.code.debug_pass_manager();
     lto.settings.should_internalize = internalizes(job.code.llvm_options())?;
-    lto.settings.verify = !options.disable_verify;
-    lto.settings.restore_linkage = options.restore_linkage;
-    if options.assembly {
+    lto.settings.verify = !regular.disable_verify;
+    lto.settings.restore_linkage = regular.restore_linkage;
+    if regular.assembly {
         lto.settings.file_type = FileType::Assembly;
     }
     lto.settings.must_preserve.clone_from(&job.exported);
     for (number, file) in job.files.iter().enumerate() {
-        let input = open(file, options, &mut lto).map_err(|error| told(job, error))?;
-        match number == 0 && options.set_merged_module {
+        let input = open(file, regular, &mut lto).map_err(|error| told(job, error))?;
+        match number == 0 && regular.set_merged_module {
             true => lto.set(input),
             false => lto.add(input),
         }

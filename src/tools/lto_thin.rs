@@ -26,6 +26,8 @@ pub(super) struct CodeOptions {
     policy: Policy,
     /// `-thinlto-module-id`.
     pub(super) module_id: Option<Vec<u8>>,
+    /// `-O`: regular LTO's. LLVM does not tell its ThinLTO code generator, which stays at -O3.
+    pub(super) opt_level: Option<u8>,
 }
 
 impl CodeOptions {
@@ -58,6 +60,16 @@ impl CodeOptions {
             }
             b"thinlto-cache-entry-expiration" => {
                 self.policy = self.policy.with_expiration(number(name, value, parser)?);
+            }
+            [b'O', level @ ..] => {
+                let level = match level {
+                    b"" => parser.value(name, value)?,
+                    level => Word::Owned(level.to_vec()),
+                };
+                let [level @ b'0'..=b'3'] = *level else {
+                    return Err(Error::misuse("optimization level must be between 0 and 3"));
+                };
+                self.opt_level = Some(level - b'0');
             }
             b"debug-pass-manager" => self.settings.debug_pass_manager = boolean(name, value)?,
             // How LLVM up to 20 keeps debug information meanwhile.
