@@ -133,6 +133,9 @@ pub struct IndexFiles {
     pub unindexed: Unindexed,
 }
 
+/// So many modules at most are one piece of work for a thread.
+const MODULES_AT_ONCE: usize = 2;
+
 impl IndexFiles {
     /// Writes the files of all modules, in parallel. `modules` are the path of each and its
     /// number in the index; `None` gets an empty index.
@@ -159,7 +162,9 @@ impl IndexFiles {
         modules
             .par_iter()
             .enumerate()
-            .with_min_len(1)
+            // A few modules have most of the imports: what is left of a long piece would be one
+            // thread's work at the end.
+            .with_max_len(MODULES_AT_ONCE)
             .map_init(
                 || writers.lend(),
                 |writer, (number, &(path, module))| {

@@ -85,60 +85,62 @@ pub(super) fn number_values(parts: &[IndexPart], slots: usize) -> (Vec<Guid>, Ra
         })
         .collect();
 
-    // Sort each bucket; a rank is then the bucket's first plus the position in it.
-    let sorted: Vec<(Vec<Guid>, Vec<Pair>)> = (0..buckets)
+    // Sort each bucket, and give each slot the rank in its bucket.
+    let sorted: Vec<Vec<Guid>> = (0..buckets)
         .into_par_iter()
-        .map(|bucket| {
-            let mut pairs = Vec::new();
+        .map_init(<(Vec<Pair>, Vec<Pair>)>::default, |(pairs, scratch), bucket| {
+            scratch.clear();
             for (places, all) in &dealt {
                 if let Some(&[start, end]) = places.get(bucket..bucket + 2) {
-                    pairs.extend_from_slice(all.get(start as usize..end as usize).unwrap_or(&[]));
+                    scratch.extend_from_slice(all.get(start as usize..end as usize).unwrap_or(&[]));
                 }
             }
-            sort_pairs(&mut pairs, bits);
-            let mut guids: Vec<Guid> = pairs.iter().map(|&(guid, _)| guid).collect();
-            guids.dedup();
-            (guids, pairs)
+            sort_pairs(scratch, pairs, bits);
+            let mut guids: Vec<Guid> = Vec::with_capacity(pairs.len());
+            for &(guid, slot) in pairs.iter() {
+                if guids.last() != Some(&guid) {
+                    guids.push(guid);
+                }
+                if let Some(rank) = ranks.0.get(slot as usize) {
+                    rank.store(guids.len() as u32 - 1, Ordering::Relaxed);
+                }
+            }
+            guids
         })
         .collect();
     drop(dealt);
+    // A rank among all is that in the bucket and the bucket's first.
     let mut first = 0u32;
     let firsts: Vec<u32> = sorted
         .iter()
-        .map(|(guids, _)| {
+        .map(|guids| {
             first += guids.len() as u32;
             first - guids.len() as u32
         })
         .collect();
-    sorted.par_iter().zip(&firsts).for_each(|((_, pairs), &first)| {
-        let mut number = first;
-        let mut last = None;
-        for &(guid, slot) in pairs {
-            if last.is_some_and(|last| last != guid) {
-                number += 1;
-            }
-            last = Some(guid);
-            if let Some(rank) = ranks.0.get(slot as usize) {
-                rank.store(number, Ordering::Relaxed);
-            }
+    chunks.par_iter().for_each(|&(start, chunk)| {
+        let guids = chunk.iter().flat_map(|p| p.tables.guids.iter().copied());
+        for (guid, rank) in guids.zip(ranks.0.get(start as usize..).unwrap_or(&[])) {
+            let first = firsts.get(bucket_of(guid)).copied().unwrap_or(0);
+            rank.store(rank.load(Ordering::Relaxed) + first, Ordering::Relaxed);
         }
     });
     let mut guids = Vec::with_capacity(first as usize);
-    for (bucket, _) in sorted {
+    for bucket in sorted {
         guids.extend(bucket);
     }
     (guids, ranks)
 }
 
-/// Sorts the pairs of a bucket, whose GUIDs are the same in their first `bits`: dealt by the next
-/// ten bits they are nearly in place.
-fn sort_pairs(pairs: &mut [Pair], bits: u32) {
+/// Puts the pairs of a bucket, whose GUIDs are the same in their first `bits`, into `pairs` in their
+/// order: dealt by the next ten bits they are nearly in place.
+fn sort_pairs(unsorted: &[Pair], pairs: &mut Vec<Pair>, bits: u32) {
     const DIGIT: u32 = 10;
     let digit = |guid: Guid| {
         (guid.0.checked_shr(64 - DIGIT - bits).unwrap_or(0) & ((1 << DIGIT) - 1)) as usize
     };
     let mut next = [0u32; (1 << DIGIT) + 1];
-    for &(guid, _) in pairs.iter() {
+    for &(guid, _) in unsorted {
         if let Some(count) = next.get_mut(digit(guid) + 1) {
             *count += 1;
         }
@@ -148,8 +150,8 @@ fn sort_pairs(pairs: &mut [Pair], bits: u32) {
         sum += *place;
         *place = sum;
     }
-    let dealt = pairs.to_vec();
-    for &pair in &dealt {
+    pairs.resize(unsorted.len(), (Guid(0), 0));
+    for &pair in unsorted {
         if let Some(at) = next.get_mut(digit(pair.0)) {
             if let Some(place) = pairs.get_mut(*at as usize) {
                 *place = pair;
