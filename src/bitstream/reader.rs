@@ -120,21 +120,25 @@ pub enum Entry {
 #[derive(Clone, Debug, Default)]
 pub struct BlockInfo {
     by_block: Vec<BlockAbbrevs>,
+    /// For each DEFINE_ABBREV the block, by its place in `by_block`, and where the body starts, in
+    /// bits.
+    places: Vec<(u32, u64)>,
 }
 
 #[derive(Clone, Debug)]
 struct BlockAbbrevs {
     block: u32,
-    /// Where the body of each DEFINE_ABBREV starts, in bits.
-    places: Vec<u64>,
     made: OnceLock<Vec<Arc<Abbrev>>>,
 }
+
+/// So many abbreviations a BLOCKINFO block of LLVM's has, or a few less.
+const USUAL_ABBREVS: usize = 32;
 
 impl BlockInfo {
     /// Reads a BLOCKINFO block and adds its abbreviations.
     pub fn read(&mut self, data: &[u8], block: &Block) -> Result<()> {
         let mut c = Cursor::range(data, block.body, block.end);
-        let mut current: Option<usize> = None;
+        let mut current: Option<u32> = None;
         let mut fields = Vec::new();
         loop {
             let at = c.bit();
@@ -145,10 +149,13 @@ impl BlockInfo {
                     c.seek(inner.end)?;
                 }
                 abbrev_id::DEFINE_ABBREV => {
-                    let list = current.and_then(|i| self.by_block.get_mut(i)).ok_or_else(|| {
+                    let block = current.ok_or_else(|| {
                         Error::malformed("BLOCKINFO abbreviation before any SETBID").at_bit(at)
                     })?;
-                    list.places.push(c.bit());
+                    if self.places.is_empty() {
+                        self.places.reserve(USUAL_ABBREVS);
+                    }
+                    self.places.push((block, c.bit()));
                     Abbrev::skip(&mut c)?;
                 }
                 abbrev_id::UNABBREV_RECORD => {
@@ -169,28 +176,26 @@ impl BlockInfo {
         }
     }
 
-    fn slot(&mut self, id: u32) -> usize {
-        match self.by_block.iter().position(|list| list.block == id) {
-            Some(slot) => slot,
-            None => {
-                let places = Vec::with_capacity(16);
-                self.by_block.push(BlockAbbrevs { block: id, places, made: OnceLock::new() });
-                self.by_block.len() - 1
-            }
-        }
+    fn slot(&mut self, id: u32) -> u32 {
+        let slot = self.by_block.iter().position(|list| list.block == id).unwrap_or_else(|| {
+            self.by_block.push(BlockAbbrevs { block: id, made: OnceLock::new() });
+            self.by_block.len() - 1
+        });
+        slot as u32
     }
 
     /// The abbreviations for blocks of this id, in order; their ids start at 4. `data` is what the
     /// BLOCKINFO was read from.
     pub fn abbrevs(&self, data: &[u8], id: u32) -> &[Arc<Abbrev>] {
-        let Some(list) = self.by_block.iter().find(|list| list.block == id) else { return &[] };
+        let mut lists = (0u32..).zip(&self.by_block);
+        let Some((slot, list)) = lists.find(|(_, list)| list.block == id) else { return &[] };
         list.made.get_or_init(|| {
-            let read = |&bit: &u64| {
+            let read = |&(_, bit): &(u32, u64)| {
                 let mut c = Cursor::range(data, bit, u64::MAX);
                 // It was read without an error before.
                 Abbrev::read(&mut c).ok().map(Arc::new)
             };
-            list.places.iter().map_while(read).collect()
+            self.places.iter().filter(|&&(of, _)| of == slot).map_while(read).collect()
         })
     }
 }
@@ -338,7 +343,11 @@ impl<'a> BlockReader<'a> {
                 Ok(Entry::Block(block))
             }
             abbrev_id::DEFINE_ABBREV => {
-                self.abbrevs.push(Arc::new(Abbrev::read(&mut self.cursor)?));
+                let abbrev = Arc::new(Abbrev::read(&mut self.cursor)?);
+                if self.abbrevs.is_empty() {
+                    self.abbrevs.reserve(USUAL_ABBREVS / 2);
+                }
+                self.abbrevs.push(abbrev);
                 Ok(Entry::DefineAbbrev { start, end: self.cursor.bit() })
             }
             id => {

@@ -10,14 +10,14 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{Error as IoError, Read};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
@@ -104,7 +104,9 @@ impl Mapping {
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
-    name: String,
+    path: PathBuf,
+    /// What [`OpenFile::length`] has found.
+    length: OnceCell<Option<u64>>,
 }
 
 impl OpenFile {
@@ -113,24 +115,26 @@ impl OpenFile {
     /// # Errors
     /// Io, naming the file: missing or unreadable.
     pub fn open(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        if path.as_os_str().is_empty() || CString::new(path.as_os_str().as_bytes()).is_err() {
-            return Err(Error::misuse("not a path").in_file(name));
+        let name = || path.display().to_string();
+        if path.as_os_str().is_empty() || path.as_os_str().as_bytes().contains(&0) {
+            return Err(Error::misuse("not a path").in_file(name()));
         }
         let file = File::options()
             .read(true)
             // A device that waits for a carrier must not hang us; files do not mind.
             .custom_flags(libc::O_NOCTTY)
             .open(path)
-            .map_err(|e| Error::io("cannot open", &e).in_file(name.as_str()))?;
-        Ok(OpenFile { file, name })
+            .map_err(|e| Error::io("cannot open", &e).in_file(name()))?;
+        Ok(OpenFile { file, path: path.to_owned(), length: OnceCell::new() })
     }
 
-    /// The length in bytes of a regular file; None for anything else.
+    /// The length in bytes of a regular file, as it was when first asked; None for anything else.
     pub fn length(&self) -> Option<u64> {
-        let stat = fstat(self.file.as_raw_fd()).ok()?;
-        let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-        u64::try_from(stat.st_size).ok().filter(|_| regular)
+        *self.length.get_or_init(|| {
+            let stat = fstat(self.file.as_raw_fd()).ok()?;
+            let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+            u64::try_from(stat.st_size).ok().filter(|_| regular)
+        })
     }
 
     /// Reads `len` bytes of a regular file from `offset` on; None where it has not as many.
@@ -151,7 +155,7 @@ impl OpenFile {
     /// Io, naming the file: a directory, a device, a failure to read.
     pub fn bytes(&self) -> Result<FileBytes> {
         FileBytes::from_fd(self.file.as_raw_fd(), 0, None)
-            .map_err(|e| e.in_file(self.name.as_str()))
+            .map_err(|e| e.in_file(self.path.display().to_string()))
     }
 }
 

@@ -192,7 +192,7 @@ fn read_modules<S: Source>(
     options: &ReadOptions,
 ) -> Result<FileRead> {
     let all_symbols: Vec<Vec<Symbol<'_>>> =
-        (0..file.modules().len()).map(|number| file.module_symbols(number).collect()).collect();
+        (0..file.modules().len()).map(|number| in_one_piece(file.module_symbols(number))).collect();
     let resolutions = match all_symbols.as_slice() {
         [symbols] => source.resolve(symbols)?,
         several => source.resolve(&several.concat())?,
@@ -235,6 +235,13 @@ fn read_modules<S: Source>(
         return Err(Error::misuse("there are more resolutions than symbols"));
     }
     Ok((modules, file.target_triple().to_vec()))
+}
+
+/// Collects what is mostly as much as the iterator says that it is at most.
+fn in_one_piece<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(items.size_hint().1.unwrap_or(0));
+    all.extend(items);
+    all
 }
 
 /// Whether a symbol must be kept although nothing refers to it, as an LLVM sees it.

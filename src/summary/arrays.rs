@@ -128,7 +128,9 @@ impl Tables {
         self.rel_block_freqs.clear();
         self.original_names.clear();
         self.entry_counts.clear();
-        self.extras = None;
+        if let Some(extras) = &mut self.extras {
+            extras.clear();
+        }
     }
 
     /// What it holds, in no more room than it takes; this keeps the room it had, and nothing that
@@ -144,7 +146,7 @@ impl Tables {
             rel_block_freqs: self.rel_block_freqs.clone(),
             original_names: self.original_names.clone(),
             entry_counts: self.entry_counts.clone(),
-            extras: self.extras.take(),
+            extras: self.extras.as_deref_mut().and_then(Extras::take_compact).map(Box::new),
         }
     }
 }

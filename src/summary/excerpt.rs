@@ -13,7 +13,7 @@
 //! the whole file is read.
 
 use std::cell::Cell;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use super::index::ModuleSummaryIndex;
@@ -45,9 +45,9 @@ thread_local! {
 /// A file's bitcode, or the part of it that summaries and symbols are read from.
 #[derive(Debug)]
 pub struct Excerpt {
-    /// The bytes, and behind them what is left of earlier files.
+    /// The bytes, and around them what is left of earlier files.
     buffer: Vec<u8>,
-    len: usize,
+    range: Range<usize>,
     /// Where bodies were left out, in bits.
     cut: Option<u64>,
 }
@@ -65,7 +65,7 @@ impl Deref for Excerpt {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.buffer.get(..self.len).unwrap_or(&[])
+        self.buffer.get(self.range.clone()).unwrap_or(&[])
     }
 }
 
@@ -75,10 +75,10 @@ impl Excerpt {
     pub fn read(file: &OpenFile) -> Option<Self> {
         let length = file.length().filter(|&length| length <= LARGE)?;
         let buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-        let mut excerpt = Excerpt { buffer, len: 0, cut: None };
+        let mut excerpt = Excerpt { buffer, range: 0..0, cut: None };
         if length <= SMALL {
             file.read_at(0, excerpt.room(0, length as usize)?)?;
-            excerpt.len = length as usize;
+            excerpt.range.end = length as usize;
             return (identify(&excerpt) == FileKind::Bitcode).then_some(excerpt);
         }
         excerpt.read_ends(file, length)?;
@@ -132,12 +132,19 @@ impl Excerpt {
             let Some(at) = find_summary_at_end(tail.get(..len as usize)?, &module) else {
                 continue;
             };
-            tail.copy_within(at.., 0);
-            self.len = cut + rest - at;
+            // The shorter part moves to the other.
+            if cut < rest - at {
+                self.buffer.copy_within(..cut, at);
+                self.range = at..cut + rest;
+            } else {
+                tail.copy_within(at.., 0);
+                self.range = 0..cut + rest - at;
+            }
             self.cut = Some(cut as u64 * 8);
             let body = (module.body / 8) as usize;
             let words = u32::try_from((cut - body + len as usize - at) / 4).ok()?;
-            self.buffer.get_mut(body - 4..body)?.copy_from_slice(&words.to_le_bytes());
+            let head = self.buffer.get_mut(self.range.start..)?;
+            head.get_mut(body - 4..body)?.copy_from_slice(&words.to_le_bytes());
             return Some(());
         }
         None

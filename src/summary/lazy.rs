@@ -18,7 +18,7 @@ use super::guid::guid_of;
 use super::index::ModuleSummaryIndex;
 use super::part::IndexPart;
 use super::read::{ReadOptions, read_index, read_paths};
-use super::read_block::{BlockParser, State};
+use super::read_block::{BlockParser, Spare, State};
 use super::table::{self, Table};
 use super::types::*;
 use super::values::Values;
@@ -378,6 +378,7 @@ impl Lazy {
                 stack_ids: self.stack_ids.clone(),
                 ..Level::default()
             },
+            spare: Spare::default(),
         };
         let mut state = State::new(self.version, true, ids, 0);
         let mut record = Record::new();

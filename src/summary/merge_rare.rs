@@ -27,7 +27,7 @@ pub(super) fn merge_rare(
         let t = &mut part.tables;
         out.original_names.append(&t.original_names, start.records);
         out.entry_counts.append(&t.entry_counts, start.records);
-        if let Some(mut extras) = t.extras.take() {
+        if let Some(mut extras) = t.extras.take().filter(|extras| !extras.is_empty()) {
             let ranks = ranks.of(start.slots, t.guids.len());
             extras.renumber_values(&|value| ValueId(rank(ranks, value.0)));
             extras.append_to(out.extras.get_or_insert_default(), start.records);
@@ -66,7 +66,8 @@ impl Extras {
         }
     }
 
-    pub(super) fn append_to(self, out: &mut Extras, offset: u32) {
+    /// Moves all of it behind what `out` holds; its own room stays.
+    pub(super) fn append_to(&mut self, out: &mut Extras, offset: u32) {
         let Extras {
             type_tests,
             type_test_assume_vcalls,
@@ -87,6 +88,73 @@ impl Extras {
         out.callsites.append(callsites, offset);
         out.allocs.append(allocs, offset);
         out.vtable_funcs.append(vtable_funcs, offset);
+    }
+
+    /// Whether no summary has any of it.
+    pub(super) fn is_empty(&self) -> bool {
+        let Extras {
+            type_tests,
+            type_test_assume_vcalls,
+            type_checked_load_vcalls,
+            type_test_assume_const_vcalls,
+            type_checked_load_const_vcalls,
+            param_accesses,
+            callsites,
+            allocs,
+            vtable_funcs,
+        } = self;
+        type_tests.is_empty()
+            && type_test_assume_vcalls.is_empty()
+            && type_checked_load_vcalls.is_empty()
+            && type_test_assume_const_vcalls.is_empty()
+            && type_checked_load_const_vcalls.is_empty()
+            && param_accesses.is_empty()
+            && callsites.is_empty()
+            && allocs.is_empty()
+            && vtable_funcs.is_empty()
+    }
+
+    /// Forgets what it holds and keeps the room.
+    pub(super) fn clear(&mut self) {
+        let Extras {
+            type_tests,
+            type_test_assume_vcalls,
+            type_checked_load_vcalls,
+            type_test_assume_const_vcalls,
+            type_checked_load_const_vcalls,
+            param_accesses,
+            callsites,
+            allocs,
+            vtable_funcs,
+        } = self;
+        type_tests.clear();
+        type_test_assume_vcalls.clear();
+        type_checked_load_vcalls.clear();
+        type_test_assume_const_vcalls.clear();
+        type_checked_load_const_vcalls.clear();
+        param_accesses.clear();
+        callsites.clear();
+        allocs.clear();
+        vtable_funcs.clear();
+    }
+
+    /// What it holds, if anything, in no more room than it takes; the room it had stays here.
+    pub(super) fn take_compact(&mut self) -> Option<Extras> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut out = Extras::default();
+        out.type_tests.reserve(self.type_tests.size());
+        out.type_test_assume_vcalls.reserve(self.type_test_assume_vcalls.size());
+        out.type_checked_load_vcalls.reserve(self.type_checked_load_vcalls.size());
+        out.type_test_assume_const_vcalls.reserve(self.type_test_assume_const_vcalls.size());
+        out.type_checked_load_const_vcalls.reserve(self.type_checked_load_const_vcalls.size());
+        out.param_accesses.reserve(self.param_accesses.size());
+        out.callsites.reserve(self.callsites.size());
+        out.allocs.reserve(self.allocs.size());
+        out.vtable_funcs.reserve(self.vtable_funcs.size());
+        self.append_to(&mut out, 0);
+        Some(out)
     }
 
     /// The same content under other summary numbers: the n-th new one is the old one `order[n]`.

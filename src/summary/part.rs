@@ -81,7 +81,7 @@ impl IndexPart {
         t.call_infos.extend_from_slice(&o.call_infos);
         t.original_names.append(&o.original_names, records);
         t.entry_counts.append(&o.entry_counts, records);
-        if let Some(mut extras) = o.extras.take() {
+        if let Some(extras) = o.extras.as_deref_mut().filter(|extras| !extras.is_empty()) {
             extras.renumber_values(&|value| ValueId(value.0 + slots));
             extras.append_to(t.extras.get_or_insert_default(), records);
         }

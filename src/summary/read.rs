@@ -23,7 +23,7 @@ use super::guid::{Batch, LocalSeparator, local_prefix};
 use super::hashed_names::HashedNames;
 use super::index::ModuleSummaryIndex;
 use super::part::IndexPart;
-use super::read_block::BlockParser;
+use super::read_block::{BlockParser, Spare};
 use super::scan::{Global, Scan, hash};
 use super::types::*;
 use super::values::Values;
@@ -95,7 +95,7 @@ pub fn read_index(bytes: &[u8], path: &[u8], options: &ReadOptions) -> Result<Mo
 }
 
 /// So many files at most are one piece of work for a thread.
-pub const FILES_AT_ONCE: usize = 6;
+pub const FILES_AT_ONCE: usize = 3;
 
 /// Reads and merges the summaries of many modules, in parallel; the result depends on their order
 /// alone.
@@ -174,6 +174,7 @@ pub fn read_module_hashing(
 pub(super) struct Room {
     globals: Vec<Global>,
     values: Values,
+    spare: Spare,
     /// What was read last.
     pub(super) part: IndexPart,
 }
@@ -205,7 +206,7 @@ impl Room {
         self.globals.clear();
         let globals = std::mem::take(&mut self.globals);
         let mut scan = Scan { globals, ..Scan::default() };
-        scan.read(module)?;
+        scan.read(module, &mut self.spare.fields)?;
         if scan.summaries.is_empty() {
             return Ok(false);
         }
@@ -248,6 +249,7 @@ impl Room {
             values,
             tables: std::mem::take(&mut self.part.tables),
             level: Level { combined, newest_llvm, ..Level::default() },
+            spare: std::mem::take(&mut self.spare),
         };
         for block in &scan.summaries {
             parser.read(block, &scan.info)?;
@@ -255,7 +257,8 @@ impl Room {
         if combined {
             parser.check_aliases()?;
         }
-        let BlockParser { mut values, mut tables, mut level, .. } = parser;
+        let BlockParser { mut values, mut tables, mut level, spare, .. } = parser;
+        self.spare = spare;
         level.type_id_vtables.sort_by(|a, b| a.name.cmp(&b.name));
         hash_names(names, globals, &scan.source_file_name, &mut values, &mut tables, options)?;
         match hashed {

@@ -46,6 +46,17 @@ pub(super) struct Pending {
     owner: Option<u32>,
 }
 
+/// Room that a parser needs for a while; whoever keeps it saves the next one growing it.
+#[derive(Default)]
+pub(super) struct Spare {
+    /// The fields of a record.
+    pub(super) fields: Vec<u64>,
+    /// [`State::seen`].
+    seen: Vec<u8>,
+    /// What a virtual table holds.
+    functions: Vec<VirtFuncOffset>,
+}
+
 /// Reads summary blocks into a part's tables.
 pub(super) struct BlockParser<'m, 'a> {
     pub(super) module: &'m BitcodeModule<'a>,
@@ -59,6 +70,7 @@ pub(super) struct BlockParser<'m, 'a> {
     pub(super) values: Values,
     pub(super) tables: Tables,
     pub(super) level: Level,
+    pub(super) spare: Spare,
 }
 
 /// The state of one block.
@@ -116,7 +128,8 @@ impl BlockParser<'_, '_> {
     pub(super) fn read(&mut self, block: &Block, info: &BlockInfo) -> Result<()> {
         let data = self.module.data;
         let mut reader = BlockReader::new(data, block, info);
-        let mut record = Record::new();
+        let fields = std::mem::take(&mut self.spare.fields);
+        let mut record = Record { fields, ..Record::default() };
         let version = loop {
             match reader.next(&mut record)? {
                 Entry::DefineAbbrev { .. } | Entry::Block(_) => {}
@@ -143,6 +156,8 @@ impl BlockParser<'_, '_> {
         };
         let modules: HashMap<u64, u32> = self.module_ids.iter().copied().zip(0..).collect();
         let mut state = State::new(version, self.combined, &modules, self.level.stack_ids.len());
+        state.seen = std::mem::take(&mut self.spare.seen);
+        state.seen.clear();
         let passed_over = !self.options.type_id_metadata;
         let wanted = |code| match code {
             fs::TYPE_ID_METADATA if passed_over => 0,
@@ -152,6 +167,7 @@ impl BlockParser<'_, '_> {
             match reader.next_of(&mut record, wanted)? {
                 Entry::End { .. } => {
                     self.finish(&mut state);
+                    (self.spare.fields, self.spare.seen) = (record.fields, state.seen);
                     return Ok(());
                 }
                 Entry::Record => self.record(&record, &mut state)?,
@@ -464,7 +480,8 @@ impl BlockParser<'_, '_> {
             let value = self.value(id, &f)?;
             self.tables.refs.push(Ref::new(ValueId(value)));
         }
-        let mut functions = Vec::new();
+        let mut functions = std::mem::take(&mut self.spare.functions);
+        functions.clear();
         while !f.is_empty() {
             let id = f.next("virtual function")?;
             let function = ValueId(self.value(id, &f)?);
@@ -476,8 +493,9 @@ impl BlockParser<'_, '_> {
         }
         let id = self.push(&f, state, head, 0, bits)?;
         if !functions.is_empty() {
-            self.extras().vtable_funcs.push(id, functions);
+            self.extras().vtable_funcs.push(id, functions.drain(..));
         }
+        self.spare.functions = functions;
         Ok(())
     }
 

@@ -37,10 +37,14 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Passes over a module.
-    pub(super) fn read(&mut self, module: &BitcodeModule<'_>) -> Result<()> {
+    /// Passes over a module; `fields` is room for those of a record.
+    pub(super) fn read(
+        &mut self,
+        module: &BitcodeModule<'_>,
+        fields: &mut Vec<u64>,
+    ) -> Result<()> {
         let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
-        let mut record = Record::new();
+        let mut record = Record { fields: std::mem::take(fields), ..Record::default() };
         // Of a global, the first fields are enough; of few other records, all count.
         let wanted = |code| match code {
             module_code::SOURCE_FILENAME | module_code::GUIDLIST => usize::MAX,
@@ -51,7 +55,10 @@ impl Scan {
             let entry =
                 reader.next_after_plain(&mut record, wanted, |record| self.record(record))?;
             match entry {
-                Entry::End { .. } => return Ok(()),
+                Entry::End { .. } => {
+                    *fields = record.fields;
+                    return Ok(());
+                }
                 Entry::DefineAbbrev { .. } => {}
                 Entry::Block(block) => match block.id {
                     BLOCKINFO_BLOCK_ID => self.info.read(module.data, &block)?,
@@ -134,7 +141,7 @@ pub struct NamedValue<'a> {
 /// Malformed bitcode.
 pub fn named_values<'a>(module: &BitcodeModule<'a>) -> Result<Vec<NamedValue<'a>>> {
     let mut scan = Scan::default();
-    scan.read(module)?;
+    scan.read(module, &mut Vec::new())?;
     if scan.summaries.is_empty() || scan.version < 2 {
         return Ok(Vec::new());
     }
@@ -159,7 +166,7 @@ pub fn named_values<'a>(module: &BitcodeModule<'a>) -> Result<Vec<NamedValue<'a>
 /// Malformed bitcode.
 pub fn renamed_values(module: &BitcodeModule<'_>) -> Result<HashMap<Guid, Guid>> {
     let mut scan = Scan::default();
-    scan.read(module)?;
+    scan.read(module, &mut Vec::new())?;
     if scan.guids.is_empty() {
         return Ok(HashMap::new());
     }

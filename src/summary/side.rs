@@ -120,12 +120,31 @@ impl<T> SideLists<T> {
         &mut self.items
     }
 
-    /// Appends another table whose keys all come behind once `offset` is added.
-    pub(super) fn append(&mut self, mut other: Self, offset: u32) {
+    /// Moves another table behind its own; the keys all come behind once `offset` is added. The
+    /// other is empty then and keeps its room.
+    pub(super) fn append(&mut self, other: &mut Self, offset: u32) {
         let items = self.items.len() as u32;
-        self.keys.extend(other.keys.iter().map(|key| key + offset));
-        self.ends.extend(other.ends.iter().map(|end| end + items));
+        self.keys.extend(other.keys.drain(..).map(|key| key + offset));
+        self.ends.extend(other.ends.drain(..).map(|end| end + items));
         self.items.append(&mut other.items);
+    }
+
+    /// Makes room for `count` lists of `items` values together.
+    pub(super) fn reserve(&mut self, (count, items): (usize, usize)) {
+        self.keys.reserve_exact(count);
+        self.ends.reserve_exact(count);
+        self.items.reserve_exact(items);
+    }
+
+    /// How many lists it holds, and how many values they have together.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.keys.len(), self.items.len())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.ends.clear();
+        self.items.clear();
     }
 
     /// The same entries under other keys: the n-th new summary is the old one `order[n]`.
@@ -156,7 +175,8 @@ mod tests {
         lists.push(7, [3]);
         let mut more = SideLists::default();
         more.push(0, [9, 9, 9]);
-        lists.append(more, 8);
+        lists.append(&mut more, 8);
+        assert!(more.is_empty());
         assert_eq!(lists.get(2), [1, 2]);
         assert_eq!(lists.get(3), [0i32; 0]);
         assert_eq!(lists.get(7), [3]);

@@ -21,6 +21,8 @@ use crate::summary::{GvFlags, ModuleId, ModuleSummaryIndex, SummaryId, ValueId};
 
 /// No module.
 const NONE: u32 = u32::MAX;
+/// No value of the index.
+const NO_VALUE: u32 = u32::MAX;
 
 /// `PrevailingType`: whether the linker took a definition from the bitcode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,46 +101,72 @@ pub struct ModuleSymbols<'m> {
     pub mentions: &'m [Mention],
 }
 
-/// `GlobalResolution`, as far as the thin link needs it.
+/// `GlobalResolution`, as far as the thin link needs it. Small, since there is one for each value
+/// and the mentions of a name are all over the link.
 #[derive(Clone, Copy)]
 struct Global {
-    ir: Option<(Guid, bool)>,
+    /// The name in IR, where it [has one](Self::HAS_IR).
+    ir: Guid,
     partition: u32,
-    prevailing: bool,
-    outside: bool,
-    dynamic: bool,
-    seen: bool,
+    bits: u8,
 }
 
 const EXTERNAL: u32 = u32::MAX;
 const REGULAR: u32 = 0;
 
 impl Global {
-    const NEW: Global = Global {
-        ir: None,
-        partition: EXTERNAL,
-        prevailing: false,
-        outside: false,
-        dynamic: false,
-        seen: false,
-    };
+    const NEW: Global = Global { ir: Guid(0), partition: EXTERNAL, bits: 0 };
+
+    const HAS_IR: u8 = 1;
+    /// The name in IR begins with `\1`.
+    const ESCAPED: u8 = 1 << 1;
+    const PREVAILING: u8 = 1 << 2;
+    const OUTSIDE: u8 = 1 << 3;
+    const DYNAMIC: u8 = 1 << 4;
+    const SEEN: u8 = 1 << 5;
+
+    #[inline]
+    fn is(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    #[inline]
+    fn set(&mut self, bit: u8, on: bool) {
+        self.bits |= if on { bit } else { 0 };
+    }
+
+    /// The name in IR.
+    fn ir(&self) -> Option<Guid> {
+        self.is(Self::HAS_IR).then_some(self.ir)
+    }
 
     /// Adds a mention; says no where a second definition claims to prevail.
+    #[inline]
     fn add(&mut self, mention: &Mention, partition: u32, in_summary: bool) -> bool {
-        let ir = mention.ir.map(|guid| (guid, mention.escaped));
+        let of_ir = match mention.ir {
+            Some(_) if mention.escaped => Self::HAS_IR | Self::ESCAPED,
+            Some(_) => Self::HAS_IR,
+            None => 0,
+        };
+        let ir = mention.ir.unwrap_or_default();
         let res = mention.resolution;
-        let first = !self.seen;
-        self.seen = true;
-        if res.prevailing {
-            if self.prevailing {
+        let first = !self.is(Self::SEEN);
+        self.set(Self::SEEN, true);
+        let takes = if res.prevailing {
+            if self.is(Self::PREVAILING) {
                 return false;
             }
-            self.prevailing = true;
+            self.set(Self::PREVAILING, true);
+            true
+        } else {
+            !self.is(Self::PREVAILING) && !self.is(Self::HAS_IR)
+        };
+        if takes {
             self.ir = ir;
-        } else if !self.prevailing && self.ir.is_none() {
-            self.ir = ir;
+            self.bits = self.bits & !(Self::HAS_IR | Self::ESCAPED) | of_ir;
         }
-        let two_names = self.ir != ir;
+        let two_names =
+            self.bits & (Self::HAS_IR | Self::ESCAPED) != of_ir || of_ir != 0 && self.ir != ir;
         if two_names
             || res.linker_redefined
             || res.visible_to_regular_obj
@@ -149,8 +177,9 @@ impl Global {
         } else {
             self.partition = partition;
         }
-        self.outside |= two_names || res.visible_to_regular_obj || mention.used || !in_summary;
-        self.dynamic |= res.export_dynamic;
+        let outside = two_names || res.visible_to_regular_obj || mention.used || !in_summary;
+        self.set(Self::OUTSIDE, outside);
+        self.set(Self::DYNAMIC, res.export_dynamic);
         true
     }
 }
@@ -190,13 +219,14 @@ impl Facts {
         // Look-ups miss the cache, so they are made by all threads; the rest is done in order.
         // The value of the name in IR, and that of the linker's name, under which all that is said
         // of a name comes together: `\1_f` in one module is `f` in another, on Mach-O.
-        let found: Vec<Vec<[Option<ValueId>; 2]>> = modules
+        let find = |name: Guid| index.find(name).map_or(NO_VALUE, |value| value.0);
+        let found: Vec<Vec<[u32; 2]>> = modules
             .par_iter()
             .map(|module| {
                 let find = |mention: &Mention| {
-                    let value = index.find(mention.ir.unwrap_or(mention.name));
+                    let value = find(mention.ir.unwrap_or(mention.name));
                     let plain = mention.ir.is_none_or(|guid| guid == mention.name);
-                    [value, if plain { value } else { index.find(mention.name) }]
+                    [value, if plain { value } else { find(mention.name) }]
                 };
                 module.mentions.iter().map(find).collect()
             })
@@ -205,20 +235,20 @@ impl Facts {
             // LLVM numbers the partitions of thin modules from 1.
             let partition = if module.regular { REGULAR } else { number as u32 + 1 };
             for (mention, &[found, key]) in module.mentions.iter().zip(found) {
-                let value = found.filter(|_| mention.ir.is_some());
-                let global = match key.and_then(|v| by_value.get_mut(v.index())) {
+                let global = match by_value.get_mut(key as usize) {
                     Some(global) => global,
                     None => others.entry(mention.name).or_insert(Global::NEW),
                 };
                 if !global.add(mention, partition, module.module.is_some()) {
                     return Err(twice(index, module.module, mention.name));
                 }
-                let (Some(value), Some(id), false) = (value, module.module, module.regular) else {
+                let (Some(_), Some(id), false) = (mention.ir, module.module, module.regular) else {
                     continue;
                 };
-                let res = mention.resolution;
+                let Some(prevailing) = prevailing_module.get_mut(found as usize) else { continue };
+                let (value, res) = (ValueId(found), mention.resolution);
                 if res.prevailing {
-                    prevailing_module[value.index()] = id.0;
+                    *prevailing = id.0;
                 }
                 let redefined = res.prevailing && res.linker_redefined;
                 if redefined || res.final_definition_in_linkage_unit {
@@ -233,19 +263,19 @@ impl Facts {
         facts.prevailing_type = vec![Prevailing::Unknown; values];
         for (at, global) in by_value.iter().enumerate() {
             let own = ValueId(at as u32);
-            let value = global.ir.and_then(|(guid, _)| match index.guid(own) == guid {
+            let value = global.ir().and_then(|guid| match index.guid(own) == guid {
                 true => Some(own),
                 false => index.find(guid),
             });
             facts.note(global, value);
         }
         for global in others.values() {
-            facts.note(global, global.ir.and_then(|(guid, _)| index.find(guid)));
+            facts.note(global, global.ir().and_then(|guid| index.find(guid)));
         }
         if options.checks_visibility_to_regular_objects() {
             let own = index.guids().iter().copied().zip(&by_value);
             let all = own.chain(others.iter().map(|(name, global)| (*name, global)));
-            let inside = all.filter(|(_, global)| global.seen && !global.outside);
+            let inside = all.filter(|(_, global)| global.is(Global::SEEN) && !global.is(Global::OUTSIDE));
             facts.seen_by_bitcode_alone = inside.map(|(name, _)| name).collect();
         }
         facts.prevails = Prevails::Module(prevailing_module);
@@ -281,23 +311,24 @@ impl Facts {
 
     /// The head of `LTO::run`, for one name.
     fn note(&mut self, global: &Global, value: Option<ValueId>) {
-        if !global.seen || global.ir.is_none() {
+        if !global.is(Global::SEEN) || !global.is(Global::HAS_IR) {
             return;
         }
-        let preserved = global.outside && global.prevailing;
+        let prevailing = global.is(Global::PREVAILING);
+        let preserved = global.is(Global::OUTSIDE) && prevailing;
         self.any_preserved |= preserved;
         let Some(at) = value.map(ValueId::index) else { return };
         if preserved {
             self.preserved.insert(at);
         }
-        if global.dynamic {
+        if global.is(Global::DYNAMIC) {
             self.dynamic_export.insert(at);
         }
-        if global.partition == EXTERNAL && global.prevailing {
+        if global.partition == EXTERNAL && prevailing {
             self.external.insert(at);
         }
         if let Some(slot) = self.prevailing_type.get_mut(at) {
-            *slot = if global.prevailing { Prevailing::Yes } else { Prevailing::No };
+            *slot = if prevailing { Prevailing::Yes } else { Prevailing::No };
         }
     }
 
