@@ -254,18 +254,28 @@ impl<'a> Cursor<'a> {
         out.resize(start + scalars.len(), 0);
         let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
         for (slot, &scalar) in out.get_mut(start..).unwrap_or_default().iter_mut().zip(scalars) {
-            // Nearly all are this, and of one chunk.
-            if let Scalar::Vbr(width) = scalar {
-                if held < width {
+            // Nearly all are this, and of up to four chunks, which are joined without asking how
+            // many there are.
+            if let Scalar::Vbr(width) = scalar
+                && let Some(&tops) = FOUR_TOPS.get(width as usize)
+            {
+                if held < 4 * width {
                     window = self.window(bit);
                     held = 57;
                 }
-                let more = 1u64 << (width - 1);
-                if window & more == 0 {
-                    *slot = window & (more - 1);
-                    window >>= width;
-                    held -= width;
-                    bit += u64::from(width);
+                let ends = !window & tops;
+                if ends != 0 {
+                    let chunks = window & (ends ^ (ends - 1));
+                    let bits = width - 1;
+                    let part = (1u64 << bits) - 1;
+                    *slot = chunks & part
+                        | chunks >> 1 & part << bits
+                        | chunks >> 2 & part << (2 * bits)
+                        | chunks >> 3 & part << (3 * bits);
+                    let len = ends.trailing_zeros() + 1;
+                    window >>= len;
+                    held -= len;
+                    bit += u64::from(len);
                     continue;
                 }
             }
@@ -433,6 +443,18 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 }
+
+/// By width, the top bits of four chunks in a row, where a window holds as many.
+#[allow(clippy::indexing_slicing)] // a constant: out of range is an error of the compiler
+const FOUR_TOPS: [u64; 15] = {
+    let mut all = [0; 15];
+    let mut width = 2;
+    while width < all.len() {
+        all[width] = tops(width as u32) & ((1 << (4 * width)) - 1);
+        width += 1;
+    }
+    all
+};
 
 /// The top bits of as many chunks of `width` bits as a window is sure to hold.
 const fn tops(width: u32) -> u64 {

@@ -19,26 +19,29 @@ impl Writer {
         array: Option<&[u64]>,
     ) {
         debug_assert!(widths.iter().all(|width| matches!(width, 4 | 6 | 8)));
-        let count = N + array.map_or(0, <[u64]>::len) + 3;
+        let elements = array.unwrap_or_default();
+        let any = scalars.iter().chain(elements).fold(0, |any, value| any | value);
+        // A value takes eleven bytes at most, most of them five; and eight are stored at a time.
+        let bytes = if any >> 28 == 0 { 5 } else { 11 };
         let start = self.out.len();
-        // A value takes eleven bytes at most, and eight are stored at a time.
-        self.out.resize(start + 11 * count + 8, 0);
-        let mut row =
+        self.out.resize(start + bytes * (N + elements.len() + 3) + 8, 0);
+        let row =
             Row { out: self.out.get_mut(start..).unwrap_or_default(), at: 0, bits: 0, len: 0 };
-        row.push(self.pending & 0xffff_ffff, self.pending_bits.min(32));
-        row.push(self.pending >> 32, self.pending_bits.saturating_sub(32));
-        row.push(u64::from(id), id_width);
+        let mut row = row
+            .push(self.pending & 0xffff_ffff, self.pending_bits.min(32))
+            .push(self.pending >> 32, self.pending_bits.saturating_sub(32))
+            .push(u64::from(id), id_width);
         for (value, &width) in scalars.into_iter().zip(widths) {
-            match width {
+            row = match width {
                 4 => row.vbr::<4>(value),
                 6 => row.vbr::<6>(value),
                 _ => row.vbr::<8>(value),
-            }
+            };
         }
-        if let Some(array) = array {
-            row.vbr::<6>(array.len() as u64);
-            for &value in array {
-                row.vbr::<8>(value);
+        if array.is_some() {
+            row = row.vbr::<6>(elements.len() as u64);
+            for &value in elements {
+                row = row.vbr::<8>(value);
             }
         }
         let Row { at, bits, len, .. } = row;
@@ -48,7 +51,8 @@ impl Writer {
 }
 
 /// A row of fields on its way out: bytes with room for all of them, and fewer than eight bits that are
-/// not in them yet.
+/// not in them yet. It goes from hand to hand, so that all of it stays in registers: a reference to it
+/// would keep it in memory, even one that is only rarely needed.
 struct Row<'o> {
     out: &'o mut [u8],
     at: usize,
@@ -59,36 +63,37 @@ struct Row<'o> {
 impl Row<'_> {
     /// Appends up to 56 bits.
     #[inline(always)]
-    fn push(&mut self, value: u64, width: u32) {
+    fn push(self, value: u64, width: u32) -> Self {
         let bits = self.bits | value << self.len;
         let len = self.len + width;
         if let Some(place) = self.out.get_mut(self.at..self.at + 8) {
             place.copy_from_slice(&bits.to_le_bytes());
         }
         let bytes = len / 8;
-        self.at += bytes as usize;
-        self.bits = bits >> (bytes * 8);
-        self.len = len % 8;
+        let at = self.at + bytes as usize;
+        Row { out: self.out, at, bits: bits >> (bytes * 8), len: len % 8 }
     }
 
     #[inline(always)]
-    fn vbr<const W: u32>(&mut self, value: u64) {
+    fn vbr<const W: u32>(self, value: u64) -> Self {
         if value >> const { 4 * (W - 1) } == 0 {
             let (chunks, width) = four_chunks::<W>(value);
-            self.push(chunks, width);
+            self.push(chunks, width)
         } else {
-            self.vbr_long::<W>(value);
+            self.vbr_long::<W>(value)
         }
     }
 
     #[cold]
-    fn vbr_long<const W: u32>(&mut self, mut value: u64) {
+    #[inline(never)]
+    fn vbr_long<const W: u32>(self, mut value: u64) -> Self {
         let more = const { 1u64 << (W - 1) };
+        let mut row = self;
         while value >= more {
-            self.push(value & (more - 1) | more, W);
+            row = row.push(value & (more - 1) | more, W);
             value >>= W - 1;
         }
-        self.push(value, W);
+        row.push(value, W)
     }
 }
 

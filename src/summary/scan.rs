@@ -38,11 +38,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Passes over a module; `fields` is room for those of a record.
-    pub(super) fn read(
-        &mut self,
-        module: &BitcodeModule<'_>,
-        fields: &mut Vec<u64>,
-    ) -> Result<()> {
+    pub(super) fn read(&mut self, module: &BitcodeModule<'_>, fields: &mut Vec<u64>) -> Result<()> {
         let mut reader = BlockReader::new(module.data, &module.block, &BlockInfo::default());
         let mut record = Record { fields: std::mem::take(fields), ..Record::default() };
         // Of a global, the first fields are enough; of few other records, all count.

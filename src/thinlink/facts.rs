@@ -275,7 +275,8 @@ impl Facts {
         if options.checks_visibility_to_regular_objects() {
             let own = index.guids().iter().copied().zip(&by_value);
             let all = own.chain(others.iter().map(|(name, global)| (*name, global)));
-            let inside = all.filter(|(_, global)| global.is(Global::SEEN) && !global.is(Global::OUTSIDE));
+            let inside =
+                all.filter(|(_, global)| global.is(Global::SEEN) && !global.is(Global::OUTSIDE));
             facts.seen_by_bitcode_alone = inside.map(|(name, _)| name).collect();
         }
         facts.prevails = Prevails::Module(prevailing_module);
