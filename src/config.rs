@@ -9,6 +9,7 @@ mod codegen_flags;
 
 use std::path::PathBuf;
 
+pub use self::codegen_flags::{FALSE, TRUE, features, has_no_effect};
 use crate::error::{Error, Result};
 pub use crate::ir::{CodeModel, RelocModel};
 
@@ -165,6 +166,8 @@ pub struct Config {
     pub attributes: Vec<String>,
     /// Compile for this triple, whatever the modules say.
     pub override_triple: Option<String>,
+    /// Compile modules without a triple for this one; unset, for libLLVM's own.
+    pub default_triple: Option<String>,
     /// How code refers to addresses; unset, the modules' PIC level says.
     pub reloc_model: Option<RelocModel>,
     /// How far apart code and data may be; unset, the modules say.
@@ -173,6 +176,10 @@ pub struct Config {
     pub function_sections: Option<bool>,
     /// A section for each variable; unset, the front end says.
     pub data_sections: Option<bool>,
+    /// Static constructors go to `.ctors` and not to `.init_array` (`-use-ctors`).
+    pub use_ctors: bool,
+    /// Write the table of address-significant symbols (`-addrsig`).
+    pub addrsig: bool,
     /// What to give.
     pub output: OutputKind,
     /// How many modules to compile at once; unset, one for each processor.
@@ -251,10 +258,13 @@ impl Default for Config {
             cpu: String::new(),
             attributes: Vec::new(),
             override_triple: None,
+            default_triple: None,
             reloc_model: None,
             code_model: None,
             function_sections: None,
             data_sections: None,
+            use_ctors: false,
+            addrsig: false,
             output: OutputKind::Objects,
             jobs: None,
             unified_regular: false,

@@ -5,16 +5,13 @@
 //!
 //! LLVM's LTO front ends register the options of `CommandFlags.cpp` (and of
 //! `MCTargetOptionsCommandFlags.cpp`) in themselves: they are not in libLLVM, so they must be known
-//! here. Three kinds:
-//!
-//! - those that the engine can fulfil are parsed into fields;
-//! - those that LLVM's LTO reads nowhere (they become function attributes in llc alone) are taken
-//!   and have no effect, as there;
-//! - the rest would set a field of `TargetOptions` that is out of the C API's reach: asked for
-//!   with the value that is the default anyway they are taken, with any other they are an error.
+//! here. Those that the engine can fulfil are parsed into fields; of the others
+//! [`has_no_effect`] knows.
 
 use super::{CodeModel, RelocModel, TargetConfig};
-use crate::config::{BitcodeEmbedding, DebuggerTuning, RemarkOptions, Remarks};
+use crate::config::{
+    BitcodeEmbedding, DebuggerTuning, FALSE, RemarkOptions, Remarks, TRUE, features, has_no_effect,
+};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
@@ -31,7 +28,7 @@ pub struct Options {
     pub addrsig: Option<bool>,
     /// `-mcpu`.
     pub mcpu: Option<String>,
-    /// `-mattr`, every occurrence, split at commas.
+    /// `-mattr`, every occurrence, each with its sign.
     pub mattrs: Vec<String>,
     /// `-relocation-model`.
     pub relocation_model: Option<RelocModel>,
@@ -52,85 +49,6 @@ pub struct Options {
     /// What is left, for [`super::EngineConfig::cl_opts`].
     pub llvm: Vec<String>,
 }
-
-/// Options that LLVM's LTO registers and reads nowhere.
-const WITHOUT_EFFECT: [&str; 9] = [
-    "march",
-    "filetype",
-    "frame-pointer",
-    "disable-tail-calls",
-    "stackrealign",
-    "trap-func",
-    "lto-aix-system-assembler",
-    "denormal-fp-math-f32",
-    "as-secure-log-file",
-];
-
-/// Options whose fields are out of reach, with the values that are the default anyway.
-const OUT_OF_REACH: [(&str, &[&str]); 59] = [
-    ("thread-model", &["posix"]),
-    ("large-data-threshold", &[]),
-    ("exception-model", &["default"]),
-    ("enable-unsafe-fp-math", FALSE),
-    ("enable-no-infs-fp-math", FALSE),
-    ("enable-no-nans-fp-math", FALSE),
-    ("enable-no-signed-zeros-fp-math", FALSE),
-    ("enable-approx-func-fp-math", FALSE),
-    ("enable-no-trapping-fp-math", TRUE),
-    ("enable-sign-dependent-rounding-fp-math", FALSE),
-    ("denormal-fp-math", &["ieee"]),
-    ("float-abi", &["default"]),
-    ("fp-contract", &["on"]),
-    ("swift-async-fp", &["always"]),
-    ("nozero-initialized-in-bss", FALSE),
-    ("vec-extabi", FALSE),
-    ("tailcallopt", FALSE),
-    ("stack-symbol-ordering", TRUE),
-    ("ignore-xcoff-visibility", FALSE),
-    ("xcoff-traceback-table", TRUE),
-    ("basic-block-address-map", FALSE),
-    ("basic-block-sections", &["none"]),
-    ("tls-size", &["0"]),
-    ("emulated-tls", FALSE),
-    ("enable-tlsdesc", FALSE),
-    ("unique-section-names", TRUE),
-    ("unique-basic-block-section-names", FALSE),
-    ("separate-named-sections", FALSE),
-    ("meabi", &["default"]),
-    ("stack-size-section", FALSE),
-    ("emit-call-site-info", FALSE),
-    ("debug-entry-values", FALSE),
-    ("split-machine-functions", FALSE),
-    ("force-dwarf-frame-section", FALSE),
-    ("xray-function-index", TRUE),
-    ("strict-dwarf", FALSE),
-    ("align-loops", &["0"]),
-    ("enable-jmc-instrument", FALSE),
-    ("mxcoff-roptr", FALSE),
-    ("no-integrated-as", FALSE),
-    ("target-abi", &[""]),
-    ("vector-library", &["none"]),
-    ("mc-relax-all", FALSE),
-    ("incremental-linker-compatible", FALSE),
-    ("fdpic", FALSE),
-    ("dwarf-version", &["0"]),
-    ("dwarf64", FALSE),
-    ("emit-dwarf-unwind", &["default"]),
-    ("emit-compact-unwind-non-canonical", FALSE),
-    ("asm-show-inst", FALSE),
-    ("fatal-warnings", FALSE),
-    ("no-warn", FALSE),
-    ("no-deprecated-warn", FALSE),
-    ("save-temp-labels", FALSE),
-    ("crel", FALSE),
-    ("x86-relax-relocations", TRUE),
-    ("x86-sse2avx", FALSE),
-    ("pass-remarks-output", &[]),
-    ("lto-stats-file", &[]),
-];
-
-const TRUE: &[&str] = &["", "true", "TRUE", "True", "1"];
-const FALSE: &[&str] = &["false", "FALSE", "False", "0"];
 
 impl Options {
     /// Sorts option strings, each one option ("-name", "-name=value") or a name or value of its
@@ -190,7 +108,7 @@ impl Options {
             "mcpu" => self.mcpu = Some(required()?.to_string()),
             "mattr" => {
                 let attributes = required()?;
-                self.mattrs.extend(attributes.split(',').map(String::from));
+                self.mattrs.extend(features(attributes));
             }
             "relocation-model" => {
                 let word = required()?;
@@ -219,16 +137,8 @@ impl Options {
             _ if name.len() == 2 && name.starts_with('O') => {
                 return Err(Error::misuse("Optimization level must be between 0 and 3"));
             }
-            _ if WITHOUT_EFFECT.contains(&name) => {}
-            _ => match OUT_OF_REACH.iter().find(|(known, _)| *known == name) {
-                Some((_, defaults)) if defaults.contains(&value.unwrap_or_default()) => {}
-                Some(_) => {
-                    return Err(Error::unsupported(format!(
-                        "the option {string} is not served: LLVM's C API offers no way to set it"
-                    )));
-                }
-                None => self.llvm.push(string.to_string()),
-            },
+            _ if has_no_effect(string, name, value)? => {}
+            _ => self.llvm.push(string.to_string()),
         }
         Ok(())
     }
@@ -247,10 +157,6 @@ impl Options {
         for attribute in &self.mattrs {
             if !config.features.is_empty() {
                 config.features.push(',');
-            }
-            // `SubtargetFeatures::AddFeature`: a bare name is switched on.
-            if !attribute.is_empty() && !attribute.starts_with(['+', '-']) {
-                config.features.push('+');
             }
             config.features.push_str(attribute);
         }

@@ -530,6 +530,7 @@ impl<'c, 'a> Unit<'c, 'a> {
 fn target(config: &Config) -> TargetConfig {
     TargetConfig {
         triple: config.override_triple.clone(),
+        default_triple: config.default_triple.clone(),
         cpu: config.cpu.clone(),
         features: config.attributes.join(","),
         cg_opt_level: config.codegen_opt_level,
@@ -537,6 +538,8 @@ fn target(config: &Config) -> TargetConfig {
         code_model: config.code_model,
         function_sections: config.function_sections.unwrap_or(false),
         data_sections: config.data_sections.unwrap_or(false),
+        use_init_array: !config.use_ctors,
+        emit_addrsig: config.addrsig,
         relax_elf_relocations: config.relax_elf_relocations,
         asm_verbose: config.output == OutputKind::Assembly,
         debugger_tuning: config.debugger_tuning,

@@ -250,6 +250,19 @@ pub fn run(
     Ok(Outcome { outputs, diagnostics, stats })
 }
 
+/// Whether libLLVM knows all options that nobody else does, as it must. It is asked only where there
+/// are some.
+///
+/// # Errors
+/// Misuse, with its words; or where there is none to ask.
+pub fn check_options(config: &Config) -> Result<()> {
+    let config = steer(config, &mut ThinLinkOptions::default())?;
+    if !config.llvm_options.is_empty() {
+        find_engine(&config, &[])?.get()?;
+    }
+    Ok(())
+}
+
 /// Leaves what a link leaves of the merged module where nothing is merged into it; for front ends
 /// that make the files of a distributed build themselves.
 ///

@@ -189,6 +189,15 @@ impl Default for ThinLinkOptions {
     }
 }
 
+/// Options of LLVM's that steer its thin link, or its backends beside their passes, and not ours:
+/// moving functions between modules, contextual profiles, modules that have imported already.
+const UNSERVED: [&str; 4] = [
+    "thinlto-move-symbols",
+    "thinlto-move-ctxprof-trees",
+    "use-ctx-profile",
+    "thinlto-assume-merged",
+];
+
 /// A reference to the field of an option, by its type.
 enum Field<'o> {
     Bool(&'o mut bool),
@@ -263,6 +272,9 @@ impl ThinLinkOptions {
                 value.unwrap_or("")
             ))
         };
+        if UNSERVED.contains(&name) {
+            return Err(Error::unsupported(format!("the option -{name} is not served")));
+        }
         match self.field(name) {
             None => return Ok(false),
             Some(Field::Bool(field)) => {

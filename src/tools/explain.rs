@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
 use super::llvm_version::LlvmVersion;
-use super::lto2::other_option;
+use super::lto2_options::other_option;
 use super::saved_link::SavedLink;
 use crate::distributed::ThinInputs;
 use crate::error::{Error, Result};

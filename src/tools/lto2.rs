@@ -8,27 +8,25 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Instant;
 
-use super::command_line::{Argument, Arguments, Parser, Word, boolean, line};
-use super::llvm_version::LlvmVersion;
+use super::command_line::Arguments;
+use super::lto2_options::{Job, parse};
 use super::memory;
-use super::saved_link::{FileInput, SavedLink, resolution_text};
-use super::shown::Shown;
-use crate::config::{Config, OutputKind, RelocModel, RemarkOptions, Remarks, SavedStage};
-use crate::container::{self, FileBytes};
+use super::saved_link::{FileInput, resolution_text};
+use super::symtab::dump_symtab;
+use crate::config::Config;
 use crate::distributed::{
-    self, IndexFiles, PrefixReplace, Shards, Source, ThinInputs, Unindexed, write_atomically,
+    self, IndexFiles, Shards, Source, ThinInputs, Unindexed, write_atomically,
 };
 use crate::engine::Diagnostic;
-use crate::error::{Error, Result};
-use crate::ir::{SelectionKind, Visibility};
-use crate::session;
+use crate::error::Result;
+use crate::session::{self, Phase, Stats};
 use crate::summary::{Format, ModuleId};
 use crate::symbols::InputFile;
-use crate::symbols::irsymtab::{self, version_and_producer};
 use crate::symbols::triple::{ObjectFormat, Triple};
-use crate::thinlink::{ThinLinkOptions, VisibilityScheme};
+use crate::thinlink::VisibilityScheme;
 
 const PROGRAM: &str = "llvm-lto2";
 
@@ -55,35 +53,6 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// What `run` was asked to do.
-struct Job<'a> {
-    link: SavedLink<'a>,
-    output: Option<Word<'a>>,
-    distributed_indexes: bool,
-    /// Write the same files, and link all the same.
-    emit_indexes: bool,
-    emit_imports: bool,
-    linked_objects: Option<Word<'a>>,
-    prefix: PrefixReplace,
-    save_index: bool,
-    save_resolutions: bool,
-    save_temps: bool,
-    stats_file: Option<Word<'a>>,
-    shown: Shown,
-    threads: usize,
-    llvm: LlvmVersion,
-    options: ThinLinkOptions,
-    config: Config,
-}
-
-impl Job<'_> {
-    /// A stage that is asked for by name.
-    fn save(&mut self, stage: SavedStage) {
-        self.save_temps = true;
-        self.config.save_stages.get_or_insert_default().push(stage);
-    }
-}
-
 fn run(arguments: &Arguments) -> Result<()> {
     let job = parse(arguments)?;
     if job.distributed_indexes {
@@ -93,6 +62,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build_global();
     }
     let mut options = job.options.clone();
+    if job.distributed_indexes {
+        session::index_only::check_options(&job.config)?;
+    }
+    let mut times = Stats { began: Some(Instant::now()), ..Stats::default() };
+    let mut clock = Instant::now();
+    let mut phase = |phase: Phase| {
+        times.phases.push((phase, clock.elapsed()));
+        clock = Instant::now();
+    };
     let inputs = job.link.inputs()?;
     job.shown.show(&inputs, &options, job.llvm)?;
     if !job.distributed_indexes && !job.emit_indexes {
@@ -101,6 +79,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     // The index and the plan are not taken apart at the end: the process is about to go.
     let wanted = distributed::read_options(&options);
     let mut read = ManuallyDrop::new(job.llvm.read(&inputs, &mut options, &wanted)?);
+    phase(Phase::Read);
     if is_elf(&read.target_triple) {
         options.visibility_scheme = VisibilityScheme::Elf;
     }
@@ -114,9 +93,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         if job.distributed_indexes {
             write_objects(&job, &parts.objects)?;
         }
+        phase(Phase::Compile);
     }
     let plan = ManuallyDrop::new(read.plan(&options)?);
     read.forget_symbols();
+    phase(Phase::ThinLink);
     let shards = ManuallyDrop::new(Shards::new(&read.index, &plan));
     let format = options.behaviour.format();
     if !job.distributed_indexes {
@@ -138,6 +119,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         write_atomically(Path::new(OsStr::from_bytes(&path)), &resolution_text(&inputs)?)?;
     }
     index_files(&job, &read, &shards, format)?;
+    phase(Phase::WriteIndexes);
+    job.write_trace(&times)?;
     if let Some(file) = &job.stats_file {
         let text = stats(&plan, read.index.guids().len());
         write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
@@ -185,6 +168,7 @@ fn link(job: &Job<'_>, inputs: &[FileInput<'_>]) -> Result<()> {
     let outcome = on_session(job, inputs, session::run)?;
     told(&outcome.diagnostics);
     write_objects(job, &outcome.outputs)?;
+    job.write_trace(&outcome.stats)?;
     if let Some(file) = &job.stats_file {
         let text = outcome.stats.to_json(PROGRAM);
         write_atomically(Path::new(OsStr::from_bytes(file)), text.as_bytes())?;
@@ -262,311 +246,4 @@ fn stats(plan: &crate::thinlink::LinkPlan, values: usize) -> String {
 /// Whether objects for a triple are ELF files; LLVM asks `Triple::isOSBinFormatELF`.
 fn is_elf(triple: &[u8]) -> bool {
     Triple::parse(triple).format == ObjectFormat::Elf
-}
-
-fn parse(arguments: &Arguments) -> Result<Job<'_>> {
-    let mut job = Job {
-        link: SavedLink::default(),
-        output: None,
-        distributed_indexes: false,
-        emit_indexes: false,
-        emit_imports: false,
-        linked_objects: None,
-        prefix: PrefixReplace::default(),
-        save_index: false,
-        save_resolutions: false,
-        stats_file: None,
-        shown: Shown::default(),
-        save_temps: false,
-        threads: 0,
-        llvm: LlvmVersion::default(),
-        options: ThinLinkOptions::default(),
-        // `lto::Config` starts with it; the linker plugin asks its linker.
-        config: Config { reloc_model: Some(RelocModel::Pic), ..Config::default() },
-    };
-    let (mut selected, mut all) = (false, false);
-    let (mut remarks_file, mut remarks) = (None, RemarkOptions::default());
-    let mut parser = Parser::new(arguments.words());
-    while let Some(argument) = parser.next_argument() {
-        let (name, value) = match argument {
-            Argument::Positional(word) => {
-                job.link.files.push(word);
-                continue;
-            }
-            Argument::Option(name, value) => (name, value),
-        };
-        match &*name {
-            b"r" => job.link.add_resolution(&name, value, &mut parser)?,
-            b"o" => job.output = Some(parser.value(&name, value)?),
-            b"thinlto-distributed-indexes" => job.distributed_indexes = boolean(&name, value)?,
-            b"thinlto-emit-indexes" => job.emit_indexes = boolean(&name, value)?,
-            b"unified-lto" => {
-                job.config.unified_regular = match &*parser.value(&name, value)? {
-                    b"full" => true,
-                    b"thin" | b"default" => false,
-                    _ => return Err(Error::misuse("invalid LTO mode")),
-                };
-            }
-            b"pass-remarks-output" => {
-                let value = parser.value(&name, value)?;
-                remarks_file = Some(PathBuf::from(OsStr::from_bytes(&value)));
-            }
-            b"pass-remarks-filter" => {
-                let value = parser.value(&name, value)?;
-                remarks.passes = String::from_utf8_lossy(&value).into_owned();
-            }
-            b"pass-remarks-format" => {
-                let value = parser.value(&name, value)?;
-                remarks.format = String::from_utf8_lossy(&value).into_owned();
-            }
-            b"pass-remarks-with-hotness" => remarks.with_hotness = boolean(&name, value)?,
-            b"pass-remarks-hotness-threshold" => {
-                let value = parser.value(&name, value)?;
-                remarks.hotness_threshold =
-                    RemarkOptions::threshold(&String::from_utf8_lossy(&value))?;
-            }
-            b"opt-pipeline" => {
-                let value = parser.value(&name, value)?;
-                job.config.opt_pipeline = Some(String::from_utf8_lossy(&value).into_owned());
-            }
-            b"aa-pipeline" => {
-                return Err(Error::unsupported(
-                    "the option -aa-pipeline is not served: LLVM's C API has it in the newest \
-                     versions alone",
-                ));
-            }
-            b"thinlto-emit-imports" | b"thinlto-emit-imports-files" => {
-                job.emit_imports = boolean(&name, value)?;
-            }
-            b"thinlto-index-only" => job.linked_objects = Some(parser.value(&name, value)?),
-            b"thinlto-prefix-replace" => {
-                job.prefix = PrefixReplace::parse(&parser.value(&name, value)?)?;
-            }
-            b"thinlto-threads" => {
-                let value = parser.value(&name, value)?;
-                job.threads = match &*value {
-                    b"all" | b"" => 0,
-                    digits => std::str::from_utf8(digits)
-                        .ok()
-                        .and_then(|s| s.parse().ok())
-                        .ok_or_else(|| Error::misuse("--thinlto-threads: not a number"))?,
-                };
-            }
-            b"select-save-temps" => {
-                let stages = parser.value(&name, value)?;
-                selected = true;
-                for stage in stages.split(|&c| c == b',') {
-                    match stage {
-                        b"combinedindex" => {
-                            job.save_index = true;
-                            job.save(SavedStage::CombinedIndex);
-                        }
-                        b"resolution" => job.save_resolutions = true,
-                        b"preopt" => job.save(SavedStage::PreOpt),
-                        b"promote" => job.save(SavedStage::Promote),
-                        b"internalize" => job.save(SavedStage::Internalize),
-                        b"import" => job.save(SavedStage::Import),
-                        b"opt" => job.save(SavedStage::Opt),
-                        b"precodegen" => job.save(SavedStage::PreCodegen),
-                        other => {
-                            return Err(Error::misuse(format!(
-                                "invalid -select-save-temps argument: {}",
-                                String::from_utf8_lossy(other)
-                            )));
-                        }
-                    }
-                }
-            }
-            b"save-temps" => {
-                job.save_index = boolean(&name, value)?;
-                job.save_resolutions = job.save_index;
-                job.save_temps = job.save_index;
-                all = job.save_temps;
-            }
-            b"print-summary-global-ids" => job.shown.global_ids = boolean(&name, value)?,
-            b"print-import-failures" => job.shown.failures = boolean(&name, value)?,
-            b"dump-thin-cg-sccs" => job.shown.components = boolean(&name, value)?,
-            b"stats-file" => job.stats_file = Some(parser.value(&name, value)?),
-            b"llvm-version" => {
-                job.llvm = LlvmVersion::parse(&parser.value(&name, value)?)?;
-            }
-            [b'O', level @ b'0'..=b'3'] => {
-                job.config.opt_level = level - b'0';
-                job.options.import = *level != b'0';
-            }
-            b"cg-opt-level" => {
-                let value = parser.value(&name, value)?;
-                job.config.codegen_opt_level = match *value {
-                    [level @ b'0'..=b'3'] => level - b'0',
-                    _ => return Err(Error::misuse("invalid cg optimization level")),
-                };
-            }
-            b"override-triple" => {
-                let value = parser.value(&name, value)?;
-                job.config.override_triple = Some(String::from_utf8_lossy(&value).into_owned());
-            }
-            b"filetype" => {
-                job.config.output = match &*parser.value(&name, value)? {
-                    b"asm" => OutputKind::Assembly,
-                    b"obj" => OutputKind::Objects,
-                    _ => return Err(Error::misuse("invalid -filetype")),
-                };
-            }
-            b"cache-dir" => {
-                let value = parser.value(&name, value)?;
-                job.config.cache_directory = Some(OsStr::from_bytes(&value).into());
-            }
-            b"lto-freestanding" => job.config.freestanding = boolean(&name, value)?,
-            b"debug-pass-manager" => job.config.debug_pass_manager = boolean(&name, value)?,
-            // How LLVM keeps its memory.
-            b"lto-keep-symbol-copies" => {}
-            // How LLVM up to 20 keeps debug information meanwhile.
-            b"try-experimental-debuginfo-iterators" => {
-                boolean(&name, value)?;
-            }
-            _ => flag(&mut job, &name, value, &mut parser)?,
-        }
-    }
-    job.config.remarks = Remarks::wanted(remarks_file, remarks);
-    if selected && all {
-        return Err(Error::misuse("-save-temps cannot be specified with -select-save-temps"));
-    }
-    if job.link.files.is_empty() {
-        return Err(Error::misuse(
-            "Not enough positional command line arguments specified! Must specify at least 1 \
-             positional argument",
-        ));
-    }
-    if job.output.is_none() {
-        return Err(Error::misuse("for the -o option: must be specified at least once!"));
-    }
-    Ok(job)
-}
-
-/// An option that steers the thin link or code generation, or is libLLVM's own.
-fn flag<'a>(
-    job: &mut Job<'a>,
-    name: &[u8],
-    value: Option<Word<'a>>,
-    parser: &mut Parser<'a>,
-) -> Result<()> {
-    let text = String::from_utf8_lossy(name).into_owned();
-    let wants_value = distributed::wants_value(&text) || Config::flag_wants_value(&text);
-    let value = match value {
-        None if wants_value => Some(parser.value(name, None)?),
-        value => value,
-    };
-    let whole = match value {
-        Some(value) => format!("{text}={}", String::from_utf8_lossy(&value)),
-        None => text,
-    };
-    if distributed::take_option(&mut job.options, &whole)? {
-        job.config.llvm_options.push(format!("-{whole}"));
-        return Ok(());
-    }
-    job.config.take_flag(&format!("-{whole}"))
-}
-
-/// An option of LLVM's that steers the thin link.
-pub(super) fn other_option<'a>(
-    options: &mut ThinLinkOptions,
-    name: &[u8],
-    value: Option<Word<'a>>,
-    parser: &mut Parser<'a>,
-) -> Result<()> {
-    let text = String::from_utf8_lossy(name).into_owned();
-    let value = match value {
-        None if distributed::wants_value(&text) => Some(parser.value(name, None)?),
-        value => value,
-    };
-    let whole = match value {
-        Some(value) => format!("{text}={}", String::from_utf8_lossy(&value)),
-        None => text,
-    };
-    if distributed::take_option(options, &whole)? { Ok(()) } else { Err(not_here(name)) }
-}
-
-#[cold]
-pub(super) fn not_here(name: &[u8]) -> Error {
-    Error::misuse(format!("Unknown command line argument '-{}'", String::from_utf8_lossy(name)))
-}
-
-fn dump_symtab(files: impl Iterator<Item = OsString>) -> Result<()> {
-    let mut text = Vec::new();
-    for file in files {
-        let name = file.to_string_lossy().into_owned();
-        let bytes = FileBytes::open(Path::new(&file))?;
-        dump_file(&bytes, &mut text).map_err(|e| e.in_file(name))?;
-    }
-    std::io::stdout().write_all(&text).map_err(|e| Error::io("cannot write", &e))
-}
-
-/// The text of `llvm-lto2 dump-symtab` for one file.
-fn dump_file(bytes: &[u8], text: &mut Vec<u8>) -> Result<()> {
-    let bitcode = container::find_bitcode(bytes)?;
-    let contents = crate::bitcode::BitcodeFile::read(bitcode.bytes)?;
-    let stored = contents.symtab.and_then(|b| version_and_producer(b, contents.symtab_strtab));
-    if let Some((version, producer)) = stored {
-        line(text, &[b"version: ", version.to_string().as_bytes()]);
-        if version == irsymtab::VERSION {
-            line(text, &[b"producer: ", producer]);
-        }
-    }
-    let file = InputFile::from_bitcode(bitcode)?;
-    line(text, &[b"target triple: ", file.target_triple()]);
-    line(text, &[b"source filename: ", file.source_file_name()]);
-    let format = Triple::parse(file.target_triple()).format;
-    if format == ObjectFormat::Coff {
-        line(text, &[b"linker opts: ", file.coff_linker_opts()]);
-    }
-    if format == ObjectFormat::Elf {
-        text.extend_from_slice(b"dependent libraries:");
-        for library in file.dependent_libraries() {
-            text.extend_from_slice(&[b" \"", library, b"\""].concat());
-        }
-        text.push(b'\n');
-    }
-    let comdats: Vec<(&[u8], SelectionKind)> = file.comdats().collect();
-    for symbol in file.symbols() {
-        text.push(match symbol.visibility() {
-            Visibility::Hidden => b'H',
-            Visibility::Protected => b'P',
-            Visibility::Default => b'D',
-        });
-        for (letter, on) in [
-            (b'U', symbol.is_undefined()),
-            (b'C', symbol.is_common()),
-            (b'W', symbol.is_weak()),
-            (b'I', symbol.is_indirect()),
-            (b'O', symbol.can_be_omitted()),
-            (b'T', symbol.is_tls()),
-            (b'X', symbol.is_executable()),
-        ] {
-            text.push(if on { letter } else { b'-' });
-        }
-        line(text, &[b" ", symbol.name]);
-        if symbol.is_common() {
-            let size =
-                format!("         size {} align {}", symbol.common_size, symbol.common_align);
-            line(text, &[size.as_bytes()]);
-        }
-        if let Some((name, kind)) = symbol.comdat.and_then(|at| comdats.get(at as usize)) {
-            let kind: &[u8] = match kind {
-                SelectionKind::Any => b"any",
-                SelectionKind::ExactMatch => b"exactmatch",
-                SelectionKind::Largest => b"largest",
-                SelectionKind::NoDeduplicate => b"nodeduplicate",
-                SelectionKind::SameSize => b"samesize",
-            };
-            line(text, &[b"         comdat ", kind, b" ", name]);
-        }
-        if format == ObjectFormat::Coff && symbol.is_weak() && symbol.is_indirect() {
-            line(text, &[b"         fallback ", symbol.coff_fallback]);
-        }
-        if !symbol.section.is_empty() {
-            line(text, &[b"         section ", symbol.section]);
-        }
-    }
-    text.push(b'\n');
-    Ok(())
 }

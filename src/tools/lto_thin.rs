@@ -10,12 +10,14 @@ use super::command_line::{Parser, Word, boolean};
 use super::lto::{Job, path, suffixed, write_output};
 use super::lto_stages::severity;
 use crate::cache::Policy;
+use crate::config::Config;
 use crate::container::FileBytes;
 use crate::distributed;
 use crate::engine::options::Options;
 use crate::error::{Error, Result};
 use crate::legacy::{self, CacheSettings, Settings};
 use crate::schedule::Terminal;
+use crate::session;
 use crate::thinlink::ThinLinkOptions;
 
 /// What the command line says of code generation.
@@ -110,18 +112,18 @@ impl CodeOptions {
         self.settings.debug_pass_manager
     }
 
-    /// What is left over as options of the thin link alone.
+    /// What is left over as options of a thin link.
     ///
     /// # Errors
-    /// Misuse, for an option that is none.
+    /// Misuse, for an option that nobody knows.
     pub(super) fn thin_link(&self, options: &mut ThinLinkOptions) -> Result<()> {
+        let mut config = Config::default();
         for option in &self.settings.options {
-            let name = option.trim_start_matches('-');
-            if !distributed::take_option(options, name)? {
-                return Err(Error::misuse(format!("Unknown command line argument '{option}'")));
+            if !distributed::take_option(options, option.trim_start_matches('-'))? {
+                config.take_flag(option)?;
             }
         }
-        Ok(())
+        session::index_only::check_options(&config)
     }
 }
 
