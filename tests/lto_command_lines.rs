@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::os::unix::process::ExitStatusExt;
+
 use support::{Scratch, checked, llvm};
 
 /// A program of a module that imports from another, and the words that link it.
@@ -10,9 +12,9 @@ fn two_modules(name: &str) -> (Scratch, String) {
     let s = Scratch::new(name);
     s.write("a.c", "int g(int);\nint main(int c, char **v) { return g(c); }\n");
     s.write("b.c", "int x; static void __attribute__((constructor)) f(void) { __asm__ volatile(\"\"); }\nint g(int c) { return c * x; }\n");
-    s.clang(22, "-O1 -flto=thin -c a.c -o a.o");
-    s.clang(22, "-O1 -flto=thin -c b.c -o b.o");
-    let link = "run a.o b.o -r a.o,main,plx -r a.o,g, -r b.o,g,pl -r b.o,x,pl";
+    s.clang(22, "-O1 -fPIC -flto=thin -c a.c -o a.o");
+    s.clang(22, "-O1 -fPIC -flto=thin -c b.c -o b.o");
+    let link = "run a.o b.o -r a.o,main,plx -r a.o,g, -r b.o,g,pl -r b.o,x,px";
     (s, link.to_owned())
 }
 
@@ -131,6 +133,8 @@ fn flags_of_code_generation_give_llvms_objects() {
         (link.as_str(), "-use-ctors", "2", true),
         (link.as_str(), "-addrsig", "2", true),
         (link.as_str(), "-addrsig=0", "2", false),
+        (link.as_str(), "-x86-relax-relocations=0", "2", true),
+        (link.as_str(), "-x86-relax-relocations", "2", false),
         (alone, "-default-triple=aarch64-unknown-linux-gnu", "0", true),
     ] {
         let args = |who: &str| format!("{link} -o {who} {option}");
@@ -162,4 +166,128 @@ fn a_feature_without_a_sign_is_one_to_have() {
         s.read("our.0")
     });
     assert!(made[0] == made[1] && made[0] != made[2]);
+}
+
+#[test]
+fn programs_present_themselves() {
+    let s = Scratch::new("lto-command-lines-help");
+    for (program, args, word) in [
+        (env!("CARGO_BIN_EXE_llvm-lto2"), "run --help", "--thinlto-distributed-indexes"),
+        (env!("CARGO_BIN_EXE_llvm-lto2"), "run a -o b -version", "llvm-lto2 of libLTO"),
+        (env!("CARGO_BIN_EXE_llvm-lto2"), "--version", "llvm-lto2 of libLTO"),
+        (env!("CARGO_BIN_EXE_llvm-lto"), "-help", "--thinlto-action="),
+        (env!("CARGO_BIN_EXE_llvm-lto"), "a -version", "llvm-lto of libLTO"),
+    ] {
+        let said = s.run(program, args);
+        assert!(said.contains(word), "{args}: {said}");
+    }
+    let guid = s.run(env!("CARGO_BIN_EXE_llvm-lto2"), "print-guid main others");
+    assert_eq!(guid, s.run("llvm-lto2-22", "print-guid main others"));
+    for args in ["", "print-guid", "frobnicate"] {
+        let said = s.fail(env!("CARGO_BIN_EXE_llvm-lto2"), args);
+        assert!(said.contains("Available subcommands: dump-symtab run print-guid"), "{said}");
+    }
+}
+
+#[test]
+fn levels_may_stand_apart() {
+    let (s, link) = two_modules("lto-command-lines-levels");
+    for (option, same) in [("-O0", "-O 0"), ("-O3", "-O=3"), ("-O1", "--O=1")] {
+        assert_eq!(ours(&s, &format!("{link} -o joined {option}")), (true, String::new()));
+        assert_eq!(ours(&s, &format!("{link} -o apart {same}")), (true, String::new()));
+        checked(s.command("llvm-lto2-22", &format!("{link} -o their {same}")));
+        for task in 1..=2 {
+            let [joined, apart, their] =
+                ["joined", "apart", "their"].map(|name| s.read(&format!("{name}.{task}")));
+            assert!(joined == apart && apart == their, "{same}");
+        }
+    }
+    for option in ["-O7", "-Os", "-O 17", "-O"] {
+        assert!(!ours(&s, &format!("{link} -o o {option}")).0, "{option}");
+    }
+    let (_, said) = ours(&s, "run a.o -o");
+    assert!(said.contains("for the -o option: requires a value!"), "{said}");
+}
+
+#[test]
+fn a_fatal_error_of_llvm_ends_the_program_by_its_signal() {
+    let (s, link) = two_modules("lto-command-lines-fatal");
+    for program in [env!("CARGO_BIN_EXE_llvm-lto2"), "llvm-lto2-22"] {
+        let mut command = s.command(program, &format!("{link} -o o -opt-pipeline=foogoo"));
+        let output = command.env("LTO_LLVM", llvm(22)).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let message = "LLVM ERROR: unable to parse pass pipeline description 'foogoo': unknown \
+                       pass name 'foogoo'";
+        assert!(said.contains(message), "{program}: {said}");
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{program}");
+    }
+}
+
+#[test]
+fn virtual_calls_are_resolved_before_a_module_is_left() {
+    let s = Scratch::new("lto-command-lines-before");
+    let text = "target triple = \"x86_64-unknown-linux-gnu\"\n\
+        target datalayout = \"e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-\
+        n8:16:32:64-S128\"\n\
+        declare i1 @llvm.public.type.test(ptr, metadata)\ndeclare void @llvm.assume(i1)\n\
+        define i32 @main(ptr %0) {\n  %2 = call i1 @llvm.public.type.test(ptr %0, metadata !\"_ZTS1A\")\n\
+        call void @llvm.assume(i1 %2)\n  ret i32 0\n}\n";
+    s.write("a.ll", text);
+    for version in [19, 22] {
+        s.run(&format!("llvm-as-{version}"), "a.ll -o a.o");
+        for option in ["-whole-program-visibility", ""] {
+            let args = |who: &str| {
+                format!("-exported-symbol=main a.o -o {who} -lto-save-before-opt {option}")
+            };
+            checked(s.command(&format!("llvm-lto-{version}"), &args("their")));
+            let mut command = s.command(env!("CARGO_BIN_EXE_llvm-lto"), &args("our"));
+            command.env("LTO_LLVM", llvm(version));
+            checked(command);
+            let [their, our] = ["their", "our"].map(|who| {
+                let text =
+                    s.run(&format!("llvm-dis-{version}"), &format!("{who}.0.preopt.bc -o -"));
+                text.lines().skip(1).collect::<Vec<_>>().join("\n")
+            });
+            assert_eq!(our, their, "LLVM {version} {option}");
+            assert_eq!(our.contains("call i1 @llvm.type.test"), !option.is_empty(), "{our}");
+        }
+    }
+}
+
+#[test]
+fn what_backends_would_do_for_control_flow_integrity_is_not_done_twice() {
+    let s = Scratch::new("lto-command-lines-cfi-functions");
+    s.write(
+        "a.ll",
+        "target triple = \"x86_64-unknown-linux-gnu\"\n\
+         target datalayout = \"e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-\
+         n8:16:32:64-S128\"\n\
+         define void @f() {\n  ret void\n}\n\
+         !before = !{!0}\n!cfi.functions = !{!1, !2}\n!after = !{!1}\n\
+         !0 = !{!\"x\"}\n!1 = !{!\"main\", i8 0}\n!2 = !{!\"other\", i8 1}\n",
+    );
+    for version in [19, 22] {
+        s.run(
+            &format!("opt-{version}"),
+            "-thinlto-bc -thinlto-split-lto-unit -unified-lto a.ll -o a.o",
+        );
+        for mode in ["full", "thin"] {
+            let args = |who: &str| {
+                format!("run a.o -r a.o,f,plx -unified-lto={mode} -save-temps -o {who}")
+            };
+            checked(s.command(&format!("llvm-lto2-{version}"), &args("their")));
+            let mut command = s.command(env!("CARGO_BIN_EXE_llvm-lto2"), &args("our"));
+            command.env("LTO_LLVM", llvm(version));
+            checked(command);
+            let task = if mode == "full" { 0 } else { 1 };
+            let [their, our] = ["their", "our"].map(|who| {
+                let file = format!("{who}.{task}.0.preopt.bc -o -");
+                let text = s.run(&format!("llvm-dis-{version}"), &file);
+                text.lines().skip(1).collect::<Vec<_>>().join("\n")
+            });
+            assert_eq!(our, their, "LLVM {version} {mode}");
+            assert!(our.contains("!before = ") && our.contains("!after = "), "{our}");
+            assert_eq!(our.contains("cfi.functions"), mode == "thin", "{our}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Options whose fields are out of reach, with the values that are the default anyway.
-const OUT_OF_REACH: [(&str, &[&str]); 61] = [
+const OUT_OF_REACH: [(&str, &[&str]); 60] = [
     ("thread-model", &["posix"]),
     ("large-data-threshold", &[]),
     ("exception-model", &["default"]),
@@ -84,7 +84,6 @@ const OUT_OF_REACH: [(&str, &[&str]); 61] = [
     ("no-deprecated-warn", FALSE),
     ("save-temp-labels", FALSE),
     ("crel", FALSE),
-    ("x86-relax-relocations", TRUE),
     ("x86-sse2avx", FALSE),
     ("pass-remarks-output", &[]),
     ("lto-stats-file", &[]),
@@ -147,7 +146,9 @@ impl Config {
             }
             "function-sections" => self.function_sections = Some(boolean(name, value)?),
             "data-sections" => self.data_sections = Some(boolean(name, value)?),
-            "relax-elf-relocations" => self.relax_elf_relocations = boolean(name, value)?,
+            "relax-elf-relocations" | "x86-relax-relocations" => {
+                self.relax_elf_relocations = boolean(name, value)?;
+            }
             "relocation-model" => {
                 let word = required()?;
                 let model = RelocModel::named(word).ok_or_else(|| no_value(name, word))?;

@@ -493,8 +493,11 @@ impl Machine {
         let error = if freestanding { builtins::without(&editor, run) } else { run() };
         let error = self.api.error(error);
         drop(machine);
+        // The passes themselves say what they have to say by diagnostics.
         if let Some(text) = error {
-            return Err(Error::engine(text));
+            return Err(Error::engine(format!(
+                "LLVM ERROR: unable to parse pass pipeline description '{pipeline}': {text}"
+            )));
         }
         self.sink.check(false, "")
     }

@@ -26,6 +26,8 @@ pub struct Options {
     pub use_ctors: Option<bool>,
     /// `-addrsig`.
     pub addrsig: Option<bool>,
+    /// `-x86-relax-relocations`, `-relax-elf-relocations` before LLVM 18.
+    pub relax_elf_relocations: Option<bool>,
     /// `-mcpu`.
     pub mcpu: Option<String>,
     /// `-mattr`, every occurrence, each with its sign.
@@ -88,6 +90,9 @@ impl Options {
             "function-sections" => self.function_sections = Some(truth(name, value)?),
             "data-sections" => self.data_sections = Some(truth(name, value)?),
             "use-ctors" => self.use_ctors = Some(truth(name, value)?),
+            "relax-elf-relocations" | "x86-relax-relocations" => {
+                self.relax_elf_relocations = Some(truth(name, value)?);
+            }
             "addrsig" => self.addrsig = Some(truth(name, value)?),
             "disable-llvm-verifier" => self.disable_verify = Some(truth(name, value)?),
             // The engine never keeps the names of local values.
@@ -150,6 +155,7 @@ impl Options {
         set(&mut config.data_sections, self.data_sections);
         set(&mut config.use_init_array, self.use_ctors.map(|use_ctors| !use_ctors));
         set(&mut config.emit_addrsig, self.addrsig);
+        set(&mut config.relax_elf_relocations, self.relax_elf_relocations);
         config.debugger_tuning = self.debugger_tuning.or(config.debugger_tuning);
         if let Some(cpu) = &self.mcpu {
             config.cpu.clone_from(cpu);

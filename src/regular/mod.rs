@@ -206,6 +206,17 @@ impl RegularLto {
         })
     }
 
+    /// The merged module as bitcode, as the optimizer gets it.
+    ///
+    /// # Errors
+    /// As [`Self::merged_bitcode`].
+    pub fn bitcode_before_optimization(&mut self) -> Result<Bytes> {
+        self.step(|work, inputs, settings, said| {
+            work.prepare(inputs, settings, said)?;
+            work.lease.write_bitcode()
+        })
+    }
+
     /// Links, internalizes and optimizes.
     ///
     /// # Errors
@@ -422,7 +433,8 @@ impl Work {
         Ok(())
     }
 
-    fn optimize(
+    /// What is done before the optimizer runs. Doing it twice changes nothing.
+    fn prepare(
         &mut self,
         inputs: &[Input],
         settings: &Settings,
@@ -430,7 +442,16 @@ impl Work {
     ) -> Result<()> {
         self.lease.edit(&virtual_calls(&self.options)?)?;
         self.verify(inputs)?;
-        self.restrict_scope(inputs, settings, said)?;
+        self.restrict_scope(inputs, settings, said)
+    }
+
+    fn optimize(
+        &mut self,
+        inputs: &[Input],
+        settings: &Settings,
+        said: &mut Vec<Diagnostic>,
+    ) -> Result<()> {
+        self.prepare(inputs, settings, said)?;
         let level = self.level();
         let options = PassOptions {
             debug_logging: settings.debug_pass_manager,

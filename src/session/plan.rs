@@ -346,7 +346,13 @@ fn regular_unit<'a>(
     for p in pending {
         let input = p.input;
         let blame = |e| inputs.get(input).map_or_else(|| Error::engine("no input"), |i| i.blame(e));
-        modules.push(module(p, names, is_live, &mut prevailing).map_err(blame)?);
+        let mut planned = module(p, names, is_live, &mut prevailing).map_err(blame)?;
+        if config.unified_regular {
+            // For ThinLTO's backends; in one module with everything they would lead to other names
+            // (`LTO::addModule`).
+            planned.edits.forgotten_lists.insert(b"cfi.functions".to_vec());
+        }
+        modules.push(planned);
     }
     let exported = exported.into_iter().collect();
     let kind = UnitKind::Regular { modules, commons, prevailing, exported };

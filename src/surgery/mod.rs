@@ -98,6 +98,8 @@ pub struct Edits {
     pub module_asm: Option<Vec<u8>>,
     /// Variables that get LLVM's attribute for what becomes internal after everything is imported.
     pub marked: BTreeSet<usize>,
+    /// Lists of metadata that go, by name.
+    pub forgotten_lists: BTreeSet<Vec<u8>>,
     /// Every name goes into a new string table, which has nothing else in it: then no two modules
     /// differ in what nobody refers to.
     pub fresh_names: bool,

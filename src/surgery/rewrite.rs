@@ -7,6 +7,7 @@
 
 use super::blockaddress;
 use super::marks::Marks;
+use super::metadata;
 use super::output::{Output, TOP};
 use super::records::{Aliasee, GlobalRecord, kind_of, originals};
 use super::{Edits, Fate, GlobalEdit};
@@ -140,6 +141,9 @@ impl Pass<'_, '_> {
                         self.out.writer.copy_block(width, data, &inner);
                         blockaddress::make_null(&mut self.out.writer, &inner, &codes);
                     }
+                    block_id::METADATA if !self.edits.forgotten_lists.is_empty() => {
+                        self.metadata(&inner, width)?;
+                    }
                     block_id::PARAMATTR | block_id::PARAMATTR_GROUP if !self.marks.is_empty() => {
                         self.marks.extend(&mut self.out.writer, width, module, &inner)?;
                     }
@@ -151,6 +155,36 @@ impl Pass<'_, '_> {
                     | block_id::USELIST => {}
                     _ => self.out.writer.copy_block(width, data, &inner),
                 },
+            }
+        }
+        self.out.writer.end_block(open);
+        Ok(())
+    }
+
+    /// A block of metadata without the lists that go. They stand behind everything whose place
+    /// matters: the strings and the index.
+    fn metadata(&mut self, block: &Block, width: u32) -> Result<()> {
+        let data = self.module.location.data;
+        let open = self.out.writer.begin_block(width, block.id, block.abbrev_width);
+        let mut reader = BlockReader::new(data, block, &self.module.block_info);
+        let mut record = Record::new();
+        let mut forgotten = false;
+        loop {
+            match reader.next(&mut record)? {
+                Entry::End { .. } => break,
+                Entry::DefineAbbrev { start, end } => self.out.writer.copy_bits(data, start, end),
+                Entry::Record => {
+                    if record.code == metadata::code::NAME {
+                        forgotten = self.edits.forgotten_lists.contains(&*record.string());
+                    }
+                    if !forgotten {
+                        self.out.writer.copy_bits(data, record.start, record.end);
+                    }
+                    forgotten &= record.code == metadata::code::NAME;
+                }
+                Entry::Block(inner) => {
+                    self.out.writer.copy_block(block.abbrev_width, data, &inner);
+                }
             }
         }
         self.out.writer.end_block(open);

@@ -232,12 +232,15 @@ impl<'a> Parser<'a> {
     /// Misuse, where there is none.
     pub fn value(&mut self, name: &[u8], value: Option<Word<'a>>) -> Result<Word<'a>> {
         value.or_else(|| self.words.next()).ok_or_else(|| {
-            Error::misuse(format!(
-                "for the --{} option: requires a value!",
-                String::from_utf8_lossy(name)
-            ))
+            Error::misuse(format!("for the {} option: requires a value!", dashed(name)))
         })
     }
+}
+
+/// An option as LLVM's messages have it.
+fn dashed(name: &[u8]) -> String {
+    let dashes = if name.len() == 1 { "-" } else { "--" };
+    format!("{dashes}{}", String::from_utf8_lossy(name))
 }
 
 /// A flag's value: `-flag`, `-flag=true`, `-flag=false`.
@@ -249,8 +252,8 @@ pub fn boolean(name: &[u8], value: Option<Word<'_>>) -> Result<bool> {
         None | Some(b"" | b"true" | b"TRUE" | b"True" | b"1") => Ok(true),
         Some(b"false" | b"FALSE" | b"False" | b"0") => Ok(false),
         Some(other) => Err(Error::misuse(format!(
-            "for the --{} option: '{}' is invalid value for boolean argument! Try 0 or 1",
-            String::from_utf8_lossy(name),
+            "for the {} option: '{}' is invalid value for boolean argument! Try 0 or 1",
+            dashed(name),
             String::from_utf8_lossy(other)
         ))),
     }

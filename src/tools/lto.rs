@@ -13,6 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::command_line::{Argument, Arguments, Parser, Word, boolean};
+use super::ending;
+use super::help;
 use super::llvm_version::LlvmVersion;
 use super::lto_inspect::{self, Question};
 use super::lto_regular::{self, RegularOptions};
@@ -36,11 +38,7 @@ pub(super) const PROGRAM: &str = "llvm-lto";
 pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
     match Arguments::new(arguments.skip(1)).and_then(|arguments| run(&arguments)) {
         Ok(()) => 0,
-        Err(error) => {
-            // Nobody is left to tell where the standard error cannot be written.
-            let _ = writeln!(std::io::stderr(), "{PROGRAM}: {error}");
-            1
-        }
+        Err(error) => ending::fails(PROGRAM, &error),
     }
 }
 
@@ -93,6 +91,9 @@ impl Job<'_> {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if ending::presents(PROGRAM, help::LTO, arguments) {
+        return Ok(());
+    }
     let mut job = parse(arguments)?;
     if let Some(question) = job.question {
         let with_words = job.llvm.behaviour(None)? != Behaviour::LLVM_19;

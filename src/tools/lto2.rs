@@ -5,13 +5,14 @@
 //! file's symbols. In: arguments. Out: an exit code. Source of words and formats: llvm-lto2.cpp.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
 use super::command_line::Arguments;
+use super::ending;
+use super::help;
 use super::lto2_options::{Job, parse};
 use super::memory;
 use super::saved_link::{FileInput, resolution_text};
@@ -23,7 +24,7 @@ use crate::distributed::{
 use crate::engine::Diagnostic;
 use crate::error::Result;
 use crate::session::{self, Phase, Stats};
-use crate::summary::{Format, ModuleId};
+use crate::summary::{Format, ModuleId, guid_of};
 use crate::symbols::InputFile;
 use crate::symbols::triple::{ObjectFormat, Triple};
 use crate::thinlink::VisibilityScheme;
@@ -38,22 +39,35 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> i32 {
             Arguments::new(arguments).and_then(|arguments| run(&ManuallyDrop::new(arguments)))
         }
         Some(b"dump-symtab") => dump_symtab(arguments),
-        _ => {
-            eprintln!("Available subcommands: dump-symtab run");
-            return 1;
+        Some(b"print-guid") => match arguments.next() {
+            // Of others LLVM's program takes no notice.
+            Some(name) => {
+                println!("{}", guid_of(name.as_bytes()).0);
+                return 0;
+            }
+            None => return usage(),
+        },
+        Some(b"--version" | b"-version") => {
+            println!("{}", ending::version(PROGRAM));
+            return 0;
         }
+        _ => return usage(),
     };
     match done {
         Ok(()) => 0,
-        Err(error) => {
-            // Nobody is left to tell where the standard error cannot be written.
-            let _ = writeln!(std::io::stderr(), "{PROGRAM}: {error}");
-            1
-        }
+        Err(error) => ending::fails(PROGRAM, &error),
     }
 }
 
+fn usage() -> i32 {
+    eprintln!("Available subcommands: dump-symtab run print-guid");
+    1
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
+    if ending::presents(PROGRAM, help::LTO2, arguments) {
+        return Ok(());
+    }
     let job = parse(arguments)?;
     if job.distributed_indexes {
         memory::prepare(job.threads);

@@ -233,15 +233,30 @@ pub(super) fn parse(arguments: &Arguments) -> Result<Job<'_>> {
             b"llvm-version" => {
                 job.llvm = LlvmVersion::parse(&parser.value(&name, value)?)?;
             }
-            [b'O', level @ b'0'..=b'3'] => {
+            [b'O', digits @ ..] if digits.len() < 2 => {
+                let level = match digits {
+                    [digit] => *digit,
+                    _ => match *parser.value(&name, value)? {
+                        [digit] => digit,
+                        _ => 0,
+                    },
+                };
+                if !level.is_ascii_digit() || level > b'3' {
+                    return Err(Error::misuse("optimization level must be between 0 and 3"));
+                }
                 job.config.opt_level = level - b'0';
-                job.options.import = *level != b'0';
+                job.options.import = level != b'0';
             }
             b"cg-opt-level" => {
                 let value = parser.value(&name, value)?;
                 job.config.codegen_opt_level = match *value {
                     [level @ b'0'..=b'3'] => level - b'0',
-                    _ => return Err(Error::misuse("invalid cg optimization level")),
+                    _ => {
+                        let value = String::from_utf8_lossy(&value);
+                        return Err(Error::misuse(format!(
+                            "invalid cg optimization level: {value}"
+                        )));
+                    }
                 };
             }
             b"override-triple" => {
@@ -253,7 +268,15 @@ pub(super) fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 job.config.output = match &*parser.value(&name, value)? {
                     b"asm" => OutputKind::Assembly,
                     b"obj" => OutputKind::Objects,
-                    _ => return Err(Error::misuse("invalid -filetype")),
+                    b"null" => {
+                        return Err(Error::unsupported("the option -filetype=null is not served"));
+                    }
+                    other => {
+                        return Err(Error::misuse(format!(
+                            "for the --filetype option: Cannot find option named '{}'!",
+                            String::from_utf8_lossy(other)
+                        )));
+                    }
                 };
             }
             b"cache-dir" => {

@@ -151,7 +151,8 @@ fn steps(job: &Job<'_>, lto: &mut RegularLto) -> Result<()> {
         save(lto, b".linked.bc")?;
     }
     if job.regular.save_before_opt {
-        save(lto, b".0.preopt.bc")?;
+        let module = lto.bitcode_before_optimization()?;
+        write_output(&[&**output, b".0.preopt.bc"].concat(), &module)?;
     }
     lto.optimize()?;
     if job.regular.save_merged {

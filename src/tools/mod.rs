@@ -4,7 +4,9 @@
 //! are front ends: they convert and delegate.
 
 pub mod command_line;
+mod ending;
 pub mod explain;
+mod help;
 mod line_runs;
 mod llvm_version;
 pub mod lto;
