@@ -102,6 +102,81 @@ fn cpp_constructors_exceptions_and_comdats() {
 }
 
 #[test]
+fn inline_definitions_of_bitcode_and_native_code_are_one() {
+    let s = Scratch::new("links-inline");
+    s.write(
+        "both.hpp",
+        r#"
+        int start();
+        template <class T> struct Shared {
+            static T count;
+            static int plain() { static int n = 10; return n++; }
+            static int guarded() { static int n = start(); return n++; }
+            virtual ~Shared() { count += 100; }
+        };
+        template <class T> T Shared<T>::count = 5;
+        __attribute__((noinline)) inline int *address() { static int own; return &own; }
+        using Function = int *();
+        "#,
+    );
+    let uses = |name: &str| {
+        format!(
+            r#"
+            #include "both.hpp"
+            Function *{name}(int *to) {{
+                Shared<int> *some = new Shared<int>;
+                delete some;
+                to[0] = Shared<int>::plain(); to[1] = Shared<int>::guarded();
+                to[2] = ++Shared<int>::count;
+                *address() += 7; to[3] = *address();
+                return address;
+            }}
+            "#
+        )
+    };
+    for name in ["a", "b", "c"] {
+        s.write(&format!("{name}.cpp"), uses(name));
+    }
+    s.write(
+        "main.cpp",
+        r#"
+        #include <stdio.h>
+        #include "both.hpp"
+        Function *a(int *), *b(int *), *c(int *);
+        int start() { puts("started"); return 50; }
+        int main() {
+            int of_a[4], of_b[4], of_c[4];
+            Function *of[] = { a(of_a), b(of_b), c(of_c) };
+            bool same = of[0] == of[1] && of[0] == of[2];
+            for (int i = 0; i < 4; i++) printf("%d %d %d\n", of_a[i], of_b[i], of_c[i]);
+            puts(same ? "same" : "different");
+        }
+        "#,
+    );
+    for (kind, compiler) in
+        [("thin", "clang++-22 -flto=thin"), ("full", "clang++-19 -flto=full"), ("gcc", "g++")]
+    {
+        for file in ["a", "b", "c", "main"] {
+            let (program, mode) = compiler.split_once(' ').unwrap_or((compiler, ""));
+            s.run(program, &format!("{mode} -O2 -c {file}.cpp -o {file}.{kind}.o"));
+        }
+    }
+    let kinds = ["thin", "full", "gcc"];
+    let pairs = kinds.iter().flat_map(|a| kinds.map(|b| (a, b)));
+    for (a, b) in pairs {
+        for (linker, c) in [("bfd", "thin"), ("bfd", "gcc"), ("gold", "gcc")] {
+            let files = format!("a.{a}.o b.{b}.o c.{c}.o");
+            s.link(linker, &format!("main.thin.o {files} -lstdc++ -o prog"));
+            assert_eq!(
+                s.program("prog", ""),
+                "started\n10 11 12\n50 51 52\n106 207 308\n7 14 21\nsame\n",
+                "{linker} {files}"
+            );
+        }
+    }
+}
+
+#[test]
 fn debug_information_survives() {
     let s = Scratch::new("links-debug");
     sources(&s, &["tracer.hpp", "tracer.cpp", "tracer_main.cpp"]);

@@ -4,11 +4,15 @@
 //! [`ClaimedFile`] whose symbols the linker has got. Most files offered are not bitcode, so that
 //! is found out from a few bytes at the front before anything is mapped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_char;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::abi::{self, def, section_kind, symbol_type, visibility};
 use super::linker::{Handle, Linker, text};
@@ -66,7 +70,41 @@ impl ClaimedFile {
     }
 }
 
-/// Claims `file` if it is bitcode. `caches` is to note when it was written.
+/// A hash of names for tables as large as a link: the usual one takes several times as long.
+#[derive(Default)]
+pub struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// A name's length, which is in the hash of its bytes.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+/// Weak definitions that stand alone in a comdat, whose keys ld.bfd got: hashes of their names.
+///
+/// It makes a section for every key of a file, takes the first of each name, and drops the others with
+/// the symbols in them. Of weak definitions it takes the first without a key as well. But the first must
+/// have one: only for a key are the comdats of native objects behind it dropped, of which else neither
+/// the symbols nor those of the object made from bitcode would be there.
+#[derive(Default)]
+pub struct GivenKeys(Mutex<HashSet<u128, BuildHasherDefault<NameHasher>>>);
+
+impl GivenKeys {
+    /// Whether `name` was there before; from now on it is.
+    fn had(&self, name: &[u8]) -> bool {
+        !self.0.lock().insert(xxh3_128(name))
+    }
+}
+
+/// Claims `file` if it is bitcode. `caches` is to note when it was written; `given` are the
+/// keys so far, where `file` is in the link for sure and the linker makes a section for each.
 ///
 /// # Errors
 /// It is bitcode, but not as it should be; or the linker refused the symbols.
@@ -77,6 +115,7 @@ pub unsafe fn claim(
     linker: &Linker,
     file: &abi::InputFile,
     caches: bool,
+    given: Option<&GivenKeys>,
 ) -> Result<Option<ClaimedFile>> {
     // SAFETY: the linker's string.
     let path = unsafe { text(file.name) };
@@ -117,7 +156,7 @@ pub unsafe fn claim(
         return Ok(None);
     }
     let input = InputFile::from_bitcode(found).map_err(blame)?;
-    let mut claimed = symbols(&input, handle, path.clone(), offset, len);
+    let mut claimed = symbols(&input, handle, path.clone(), offset, len, given);
     if !claimed.symbols.is_empty() {
         // SAFETY: the caller keeps the file as long as the plugin may be asked about it, and
         // where the plugin is unloaded before, forgets it.
@@ -188,13 +227,18 @@ fn symbols(
     path: String,
     offset: u64,
     len: usize,
+    given: Option<&GivenKeys>,
 ) -> ClaimedFile {
+    let mut comdats: Vec<Comdat<'_>> = input.comdats().map(Comdat::from).collect();
     // A link may have millions of symbols, and fresh memory is dear: everything is as large as it
     // will be from the start.
     let (mut count, mut len_of_names) = (0, 0);
     for symbol in input.symbols() {
         count += 1;
         len_of_names += symbol.name.len() + 1;
+        if let Some(comdat) = symbol.comdat.and_then(|i| comdats.get_mut(i as usize)) {
+            comdat.members += 1;
+        }
     }
     // All names one behind the other, each with a NUL at its end, and where each begins. One with a
     // NUL in it ends there for a linker, as with LLVM's plugin.
@@ -205,14 +249,16 @@ fn symbols(
         names.push(0);
         at
     };
-    let mut comdats: Vec<Comdat<'_>> = input.comdats().map(Comdat::from).collect();
     let mut symbols = Vec::with_capacity(count);
     let mut traits = Vec::with_capacity(count);
     let mut places = Vec::with_capacity(count);
     for symbol in input.symbols() {
         let place = keep(symbol.name);
         let comdat = symbol.comdat.and_then(|i| comdats.get_mut(i as usize));
-        let comdat = comdat.and_then(|comdat| comdat.key(symbol.name, place, &mut keep));
+        let comdat = comdat.and_then(|comdat| {
+            let spared = given.is_some_and(|given| comdat.is(&symbol) && given.had(symbol.name));
+            if spared { None } else { comdat.key(symbol.name, place, &mut keep) }
+        });
         places.push((place, comdat));
         symbols.push(abi::Symbol {
             def: kind(&symbol),
@@ -265,17 +311,24 @@ struct Comdat<'a> {
     name: &'a [u8],
     /// Without a key the linker does not take one for another.
     has_key: bool,
+    /// How many symbols are in it.
+    members: u32,
     /// Where its name is kept.
     place: Option<usize>,
 }
 
 impl<'a> From<(&'a [u8], SelectionKind)> for Comdat<'a> {
     fn from((name, selection): (&'a [u8], SelectionKind)) -> Self {
-        Comdat { name, has_key: selection != SelectionKind::NoDeduplicate, place: None }
+        Comdat { name, has_key: selection != SelectionKind::NoDeduplicate, members: 0, place: None }
     }
 }
 
 impl Comdat<'_> {
+    /// Whether it is this weak definition and nothing else that has a symbol.
+    fn is(&self, symbol: &Symbol<'_>) -> bool {
+        self.members == 1 && self.name == symbol.name && symbol.is_weak() && !symbol.is_undefined()
+    }
+
     /// Where its key is kept. Most have the name of their one symbol, which is at `at`.
     fn key(
         &mut self,

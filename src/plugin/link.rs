@@ -7,12 +7,10 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use std::hash::BuildHasherDefault;
 
 use super::abi::{Level, output, resolution};
-use super::claim::{ClaimedFile, MemberNames, blame};
+use super::claim::{ClaimedFile, MemberNames, NameHasher, blame};
 use super::objects::Object;
 use super::{Plugin, abi};
 use crate::config::{OutputKind, RelocModel};
@@ -37,23 +35,6 @@ impl Default for Said {
 }
 
 type SaidByName<'c> = HashMap<&'c [u8], Said, BuildHasherDefault<NameHasher>>;
-
-/// A hash of names for tables as large as a link: the usual one takes several times as long.
-#[derive(Default)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    /// A name's length, which is in the hash of its bytes.
-    fn write_usize(&mut self, _: usize) {}
-}
 
 /// What --wrap makes of a name.
 #[derive(Clone, Copy, Debug, Default)]

@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use self::abi::{LDPS_ERR, LDPS_OK, Level, Status, TransferVector};
-use self::claim::ClaimedFile;
+use self::claim::{ClaimedFile, GivenKeys};
 use self::linker::Linker;
 use self::objects::Objects;
 use self::options::Options;
@@ -54,6 +54,7 @@ struct Plugin {
     linker: Linker,
     options: Options,
     claimed: Mutex<Vec<ClaimedFile>>,
+    given_keys: GivenKeys,
     /// Bitcode that could not be read was reported. ld.gold goes on all the same.
     bad_input: AtomicBool,
     /// The objects of the link, kept until the process ends: a linker may open them late.
@@ -89,6 +90,7 @@ fn start(linker: &Linker) -> Result<()> {
         linker: linker.clone(),
         options,
         claimed: Mutex::new(Vec::new()),
+        given_keys: GivenKeys::default(),
         bad_input: AtomicBool::new(false),
         objects: Mutex::new(Objects::default()),
     };
@@ -100,7 +102,7 @@ fn start(linker: &Linker) -> Result<()> {
 /// The claim hook's contract: `file` and `claimed` are good for the call.
 unsafe extern "C" fn claim_file(file: *const abi::InputFile, claimed: *mut c_int) -> Status {
     // SAFETY: the caller's clause.
-    boundary("claim_file", || unsafe { claim_hook(file, claimed) })
+    boundary("claim_file", || unsafe { claim_hook(file, claimed, true) })
 }
 
 /// # Safety
@@ -108,15 +110,17 @@ unsafe extern "C" fn claim_file(file: *const abi::InputFile, claimed: *mut c_int
 unsafe extern "C" fn claim_file_v2(
     file: *const abi::InputFile,
     claimed: *mut c_int,
-    _known_used: c_int,
+    known_used: c_int,
 ) -> Status {
     // SAFETY: the caller's clause.
-    boundary("claim_file", || unsafe { claim_hook(file, claimed) })
+    boundary("claim_file", || unsafe { claim_hook(file, claimed, known_used != 0) })
 }
 
+/// `used`: whether the file is in the link for sure.
+///
 /// # Safety
 /// As [`claim_file`].
-unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int) -> Status {
+unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int, used: bool) -> Status {
     // SAFETY: the caller's clause; a null is nothing to claim.
     let (Some(file), Some(claimed)) = (unsafe { file.as_ref() }, unsafe { claimed.as_mut() })
     else {
@@ -124,9 +128,10 @@ unsafe fn claim_hook(file: *const abi::InputFile, claimed: *mut c_int) -> Status
     };
     *claimed = 0;
     let Some(plugin) = current() else { return LDPS_ERR };
-    let caches = plugin.options.caches();
+    let (linker, caches) = (&plugin.linker, plugin.options.caches());
+    let given = (used && linker.is_bfd && linker.links()).then_some(&plugin.given_keys);
     // SAFETY: the file is the linker's and good for the call.
-    match unsafe { claim::claim(&plugin.linker, file, caches) } {
+    match unsafe { claim::claim(linker, file, caches, given) } {
         Ok(None) => LDPS_OK,
         Ok(Some(file)) => {
             *claimed = 1;
