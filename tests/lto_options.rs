@@ -66,6 +66,35 @@ fn resolve(s: &Scratch, version: u32, files: &[&str]) -> String {
     words.join(" ")
 }
 
+/// Code generation knows the C library, so that `sqrt` becomes an instruction, where LLVM's LTO tells
+/// it, and does not where LLVM's does not: in the legacy code generator of ThinLTO.
+#[test]
+fn code_generation_knows_the_library_as_in_llvm() {
+    for version in VERSIONS {
+        let s = Scratch::new(&format!("options-libcalls-{version}"));
+        s.write("m.c", "double sqrt(double); double root(double x) { return sqrt(x); }");
+        for (mode, task) in [("thin", 1), ("full", 0)] {
+            s.clang(version, &format!("-O2 -flto={mode} -c m.c"));
+            for level in ["-O0", "-O2"] {
+                let args = format!("run m.o -r=m.o,root,plx -r=m.o,sqrt, {level} -o $O");
+                both(&s, version, "llvm-lto2", &args);
+                same(&s, &format!(".{task}"), &format!("{mode} {level} {version}"));
+                let code = s.run(&format!("llvm-objdump-{version}"), &format!("-d our.{task}"));
+                assert!(code.contains("sqrtsd"), "{code}");
+            }
+        }
+        let args = "-exported-symbol=root m.o -o $O.o";
+        both(&s, version, "llvm-lto", args);
+        same(&s, ".o", args);
+        s.clang(version, "-O2 -flto=thin -c m.c");
+        let legacy = "-thinlto-action=run -exported-symbol=root m.o";
+        s.run(&format!("llvm-lto-{version}"), legacy);
+        let theirs = s.read("m.o.thinlto.o");
+        checked(ours(&s, version, "llvm-lto", legacy));
+        assert!(s.read("m.o.thinlto.o") == theirs, "{legacy} {version}");
+    }
+}
+
 #[test]
 fn the_library_is_unknown_to_freestanding_code() {
     for version in VERSIONS {

@@ -72,6 +72,7 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         asm_verbose,
         debugger_tuning,
         contract_objc_arc,
+        library_functions,
     } = target;
     key.debug("triple", triple)
         .debug("default_triple", default_triple)
@@ -88,7 +89,8 @@ fn target_key(key: &mut KeyBuilder, target: &TargetConfig) {
         .flag("relax_elf_relocations", *relax_elf_relocations)
         .flag("asm_verbose", *asm_verbose)
         .debug("debugger_tuning", debugger_tuning)
-        .flag("contract_objc_arc", *contract_objc_arc);
+        .flag("contract_objc_arc", *contract_objc_arc)
+        .flag("library_functions", *library_functions);
 }
 
 /// An option of LLVM's may name a file (a profile, a list of functions): what is in it counts.

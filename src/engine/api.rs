@@ -26,6 +26,7 @@
 
 use super::embed::Buffer;
 use super::initializers::initialize_targets;
+use super::libcalls::{Libcalls, Twine};
 use super::mover::{InMemory, Move, Values};
 use super::partitions::Callback;
 use super::remarks::{Number, SetUp, Text};
@@ -269,6 +270,13 @@ functions! {
         _ZN4llvm6LinkerC1ERNS_6ModuleE: fn(*mut c_void, *mut Module);
         _ZN4llvm6Linker12linkInModuleESt10unique_ptrINS_6ModuleESt14default_deleteIS2_EEjSt8functionIFvRS2_RKNS_9StringSetINS_15MallocAllocatorEEEEE:
             fn(*mut c_void, *mut *mut Module, c_uint, *mut c_void) -> bool;
+        // llvm/PassRegistry.h, llvm/Analysis/TargetLibraryInfo.h
+        _ZN4llvm12PassRegistry15getPassRegistryEv: fn() -> *mut c_void;
+        _ZNK4llvm12PassRegistry11getPassInfoEPKv:
+            fn(*const c_void, *const c_void) -> *const c_void;
+        _ZN4llvm42initializeTargetLibraryInfoWrapperPassPassERNS_12PassRegistryE: fn(*mut c_void);
+        _ZN4llvm28TargetLibraryInfoWrapperPassC1ERKNS_6TripleE: fn(*mut c_void, *const c_void);
+        _ZN4llvm6TripleC1ERKNS_5TwineE: fn(*mut c_void, *const Twine);
         _ZN4llvm17deallocate_bufferEPvmm: fn(*mut c_void, usize, usize);
         // Remarks: see `remarks`
         _ZN4llvm14raw_fd_ostreamC1EibbNS_11raw_ostream11OStreamKindE:
@@ -307,6 +315,8 @@ pub(super) struct Api {
     pub(super) large_data: OnceLock<Option<usize>>,
     /// Where it keeps which debugger it is to please; found at the first need.
     pub(super) debugger: OnceLock<Option<usize>>,
+    /// How it makes what code generation knows the library by; found at the first need.
+    pub(super) libcalls: OnceLock<Option<Libcalls>>,
     handle: *mut c_void,
 }
 
@@ -362,6 +372,7 @@ impl Api {
             option_bits: OnceLock::new(),
             large_data: OnceLock::new(),
             debugger: OnceLock::new(),
+            libcalls: OnceLock::new(),
             handle,
         };
         // SAFETY: a live handle of a libLLVM.
@@ -372,6 +383,12 @@ impl Api {
             );
         }
         Ok(api)
+    }
+
+    /// The address of what the library exports under a name; null where it does not.
+    pub(super) fn symbol(&self, name: &CStr) -> *const c_void {
+        // SAFETY: a live handle and a C string.
+        unsafe { libc::dlsym(self.handle, name.as_ptr()) }
     }
 
     /// `IRMover::move`, whose callback had another type in LLVM 14.

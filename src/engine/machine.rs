@@ -25,6 +25,7 @@ use super::debugger;
 use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::embed;
+use super::libcalls;
 use super::mover;
 use super::partitions;
 use super::protocol::{Answer, Request};
@@ -508,6 +509,7 @@ impl Machine {
         result: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let (config, context, module) = self.configured()?;
+        let library_functions = config.library_functions;
         let editor = edit::Editor { api: &self.api, context, module };
         // As `ModuleHasARC`: all that it looks for are intrinsics of this kind.
         if config.contract_objc_arc
@@ -543,10 +545,16 @@ impl Machine {
         for option in unserved {
             self.sink.warn(format!("this libLLVM offers no way to set {option}; it stays off"));
         }
-        let sent = machine.emit(module, file_type == FileType::Object, |bytes| {
-            // Code that LLVM generated in spite of an error is not handed out.
-            self.sink.check(false, "").and_then(|()| result(bytes))
-        });
+        let emit = || {
+            machine.emit(module, file_type == FileType::Object, |bytes| {
+                // Code that LLVM generated in spite of an error is not handed out.
+                self.sink.check(false, "").and_then(|()| result(bytes))
+            })
+        };
+        let sent = match library_functions {
+            true => libcalls::known(&self.api, module, emit),
+            false => emit(),
+        };
         drop(machine);
         if let Some(state) = &mut self.state {
             state.spent = true;

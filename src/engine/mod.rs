@@ -14,6 +14,7 @@
 //! edit      changes of a module through the C API   composite, mover: modules made into one
 //! type_ids  the passes that read a file              remarks   what LLVM writes of its optimizations
 //! debugger, large_data  a field each of a target machine
+//! libcalls  what code generation knows of the standard library
 //! builtins, embed, partitions: what LLVM's LTO does around optimization and code generation
 //! diagnostics, clopt: what LLVM says, and is told
 //! identity  which build of all this it is, for caches
@@ -38,6 +39,7 @@ mod identity;
 mod initializers;
 mod large_data;
 mod lazy;
+mod libcalls;
 mod locate;
 mod machine;
 mod memory;
@@ -142,6 +144,10 @@ pub struct TargetConfig {
     /// Turn what is left of the calls of Objective-C's reference counting into what its runtime
     /// has, before code is generated: libLTO's two code generators do so, the linker plugin not.
     pub contract_objc_arc: bool,
+    /// Let code generation take calls of the standard library's functions for what they are. LLVM's
+    /// legacy code generator of ThinLTO leaves it to what its passes know by themselves: nothing,
+    /// from LLVM 17 to 21.
+    pub library_functions: bool,
 }
 
 impl Default for TargetConfig {
@@ -165,6 +171,7 @@ impl Default for TargetConfig {
             asm_verbose: false,
             debugger_tuning: None,
             contract_objc_arc: false,
+            library_functions: true,
         }
     }
 }

@@ -375,7 +375,7 @@ fn by_signature(test: &SelfTest<'_>) -> Option<Candidates> {
 
 /// Copies memory that may lie beyond the end of an allocation, or be unmapped: the kernel reads
 /// it, as the source of a write to a pipe, and stops where there is nothing.
-fn peek(from: *const u8, count: usize) -> Option<Vec<u8>> {
+pub(super) fn peek(from: *const u8, count: usize) -> Option<Vec<u8>> {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
     if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {

@@ -103,6 +103,7 @@ impl Resolved {
         let mut target = TargetConfig {
             code_model: default_code_model(&parsed),
             contract_objc_arc: true,
+            library_functions: false,
             ..TargetConfig::default()
         };
         options.apply(&mut target);

@@ -405,6 +405,7 @@ impl Work {
             asm_verbose: false,
             debugger_tuning: None,
             contract_objc_arc: true,
+            library_functions: true,
         };
         self.options.apply(&mut config);
         if config.cpu.is_empty() {

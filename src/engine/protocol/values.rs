@@ -28,6 +28,7 @@ pub(super) fn put_target(w: &mut Writer, config: &TargetConfig) {
         asm_verbose,
         debugger_tuning,
         contract_objc_arc,
+        library_functions,
     } = config;
     w.opt(triple.as_deref(), Writer::str);
     w.opt(default_triple.as_deref(), Writer::str);
@@ -45,6 +46,7 @@ pub(super) fn put_target(w: &mut Writer, config: &TargetConfig) {
     w.bool(*asm_verbose);
     w.opt(*debugger_tuning, |w, debugger| w.u8(debugger as u8));
     w.bool(*contract_objc_arc);
+    w.bool(*library_functions);
 }
 
 fn get_debugger(r: &mut Reader<'_>) -> Result<DebuggerTuning> {
@@ -87,6 +89,7 @@ pub(super) fn get_target(r: &mut Reader<'_>) -> Result<TargetConfig> {
         asm_verbose: r.bool()?,
         debugger_tuning: r.opt(get_debugger)?,
         contract_objc_arc: r.bool()?,
+        library_functions: r.bool()?,
     })
 }
 
