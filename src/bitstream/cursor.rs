@@ -254,7 +254,7 @@ impl<'a> Cursor<'a> {
         out.resize(start + scalars.len(), 0);
         let (mut bit, mut window, mut held) = (self.bit, 0u64, 0u32);
         for (slot, &scalar) in out.get_mut(start..).unwrap_or_default().iter_mut().zip(scalars) {
-            // Nearly all are this, and of up to four chunks, which are joined without asking how
+            // Nearly all are this, and most of one chunk; up to four are joined without asking how
             // many there are.
             if let Scalar::Vbr(width) = scalar
                 && let Some(&tops) = FOUR_TOPS.get(width as usize)
@@ -262,6 +262,14 @@ impl<'a> Cursor<'a> {
                 if held < 4 * width {
                     window = self.window(bit);
                     held = 57;
+                }
+                let more = 1u64 << (width - 1);
+                if window & more == 0 {
+                    *slot = window & (more - 1);
+                    window >>= width;
+                    held -= width;
+                    bit += u64::from(width);
+                    continue;
                 }
                 let ends = !window & tops;
                 if ends != 0 {

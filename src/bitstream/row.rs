@@ -25,23 +25,22 @@ impl Writer {
         let bytes = if any >> 28 == 0 { 5 } else { 11 };
         let start = self.out.len();
         self.out.resize(start + bytes * (N + elements.len() + 3) + 8, 0);
-        let row =
+        let mut row =
             Row { out: self.out.get_mut(start..).unwrap_or_default(), at: 0, bits: 0, len: 0 };
-        let mut row = row
-            .push(self.pending & 0xffff_ffff, self.pending_bits.min(32))
-            .push(self.pending >> 32, self.pending_bits.saturating_sub(32))
-            .push(u64::from(id), id_width);
+        row.push(self.pending & 0xffff_ffff, self.pending_bits.min(32));
+        row.push(self.pending >> 32, self.pending_bits.saturating_sub(32));
+        row.push(u64::from(id), id_width);
         for (value, &width) in scalars.into_iter().zip(widths) {
-            row = match width {
+            match width {
                 4 => row.vbr::<4>(value),
                 6 => row.vbr::<6>(value),
                 _ => row.vbr::<8>(value),
-            };
+            }
         }
         if array.is_some() {
-            row = row.vbr::<6>(elements.len() as u64);
+            row.vbr::<6>(elements.len() as u64);
             for &value in elements {
-                row = row.vbr::<8>(value);
+                row.vbr::<8>(value);
             }
         }
         let Row { at, bits, len, .. } = row;
@@ -51,8 +50,8 @@ impl Writer {
 }
 
 /// A row of fields on its way out: bytes with room for all of them, and fewer than eight bits that are
-/// not in them yet. It goes from hand to hand, so that all of it stays in registers: a reference to it
-/// would keep it in memory, even one that is only rarely needed.
+/// not in them yet. All that is done with it is inlined, so that it is in registers: a call that is
+/// handed it would keep it in memory, even one that is rare.
 struct Row<'o> {
     out: &'o mut [u8],
     at: usize,
@@ -63,38 +62,50 @@ struct Row<'o> {
 impl Row<'_> {
     /// Appends up to 56 bits.
     #[inline(always)]
-    fn push(self, value: u64, width: u32) -> Self {
+    fn push(&mut self, value: u64, width: u32) {
         let bits = self.bits | value << self.len;
         let len = self.len + width;
         if let Some(place) = self.out.get_mut(self.at..self.at + 8) {
             place.copy_from_slice(&bits.to_le_bytes());
         }
         let bytes = len / 8;
-        let at = self.at + bytes as usize;
-        Row { out: self.out, at, bits: bits >> (bytes * 8), len: len % 8 }
+        self.at += bytes as usize;
+        self.bits = bits >> (bytes * 8);
+        self.len = len % 8;
     }
 
     #[inline(always)]
-    fn vbr<const W: u32>(self, value: u64) -> Self {
+    fn vbr<const W: u32>(&mut self, value: u64) {
         if value >> const { 4 * (W - 1) } == 0 {
             let (chunks, width) = four_chunks::<W>(value);
-            self.push(chunks, width)
+            self.push(chunks, width);
         } else {
-            self.vbr_long::<W>(value)
+            let [(first, first_width), (rest, rest_width)] = all_chunks::<W>(value);
+            self.push(first, first_width);
+            self.push(rest, rest_width);
         }
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn vbr_long<const W: u32>(self, mut value: u64) -> Self {
-        let more = const { 1u64 << (W - 1) };
-        let mut row = self;
-        while value >= more {
-            row = row.push(value & (more - 1) | more, W);
-            value >>= W - 1;
+/// The chunks of any value, as many as 56 bits hold and the rest, and how many bits these take.
+#[cold]
+#[inline(never)]
+fn all_chunks<const W: u32>(value: u64) -> [(u64, u32); 2] {
+    let more = const { 1u64 << (W - 1) };
+    let mut parts = [(0, 0); 2];
+    let mut left = Some(value);
+    for (bits, width) in &mut parts {
+        while let Some(value) = left
+            && *width + W <= 56
+        {
+            let is_last = value < more;
+            let mark = if is_last { 0 } else { more };
+            *bits |= (value & (more - 1) | mark) << *width;
+            *width += W;
+            left = (!is_last).then_some(value >> (W - 1));
         }
-        row.push(value, W)
     }
+    parts
 }
 
 /// A value of up to four chunks laid out without asking how many there are, which is hard to predict,

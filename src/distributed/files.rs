@@ -170,10 +170,8 @@ impl IndexFiles {
                 |writer, (number, &(path, module))| {
                     let begin = Instant::now();
                     let (index, imports) = match module {
-                        Some(id) => (
-                            writer.get().index_file(id, self.format),
-                            if self.imports { shards.imports_file(id) } else { Vec::new() },
-                        ),
+                        Some(id) if self.imports => writer.get().index_and_imports(id, self.format),
+                        Some(id) => (writer.get().index_file(id, self.format), Vec::new()),
                         None => (self.unindexed(), Vec::new()),
                     };
                     let written = self.write_one(path, &index, &imports);

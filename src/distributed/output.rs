@@ -3,10 +3,10 @@
 //! In: bytes and a path. Out: the file. It is written under another name beside its place and
 //! renamed; whoever reads the path meanwhile sees the old file or the new one, never half of one.
 
-use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
@@ -34,20 +34,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let Some(name) = path.file_name() else {
         return Err(Error::misuse("the path names no file").in_file(path.to_string_lossy()));
     };
+    let folder = path.parent().unwrap_or(Path::new(""));
     for _ in 0..1000 {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut temporary = OsString::from(".");
+        let mut temporary = PathBuf::with_capacity(path.as_os_str().len() + 40);
+        temporary.push(folder);
+        temporary.push(".");
+        let temporary = temporary.as_mut_os_string();
         temporary.push(name);
-        temporary.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = path.with_file_name(temporary);
-        let mut file = match File::options().write(true).create_new(true).open(&temporary) {
+        // To a string of an operating system nothing can fail to be written.
+        let _ = write!(temporary, ".{}-{serial}.tmp", std::process::id());
+        let temporary = Path::new(temporary);
+        let mut file = match File::options().write(true).create_new(true).open(temporary) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(failed("cannot create the file", &error)),
         };
-        let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+        let written = file.write_all(bytes).and_then(|()| fs::rename(temporary, path));
         return written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(temporary);
             failed("cannot write", &error)
         });
     }

@@ -166,8 +166,13 @@ impl<'p> Shards<'p> {
 
     /// The text of the imports file: a line for each module that this one imports from.
     pub fn imports_file(&self, module: ModuleId) -> Vec<u8> {
+        self.lines_of(self.sources(module).into_iter())
+    }
+
+    /// A line for each of these modules.
+    fn lines_of(&self, sources: impl Iterator<Item = ModuleId>) -> Vec<u8> {
         let mut text = Vec::new();
-        for source in self.sources(module) {
+        for source in sources {
             if let Some(info) = self.index.module(source) {
                 text.extend_from_slice(&info.path);
                 text.push(b'\n');
@@ -181,9 +186,20 @@ impl ShardWriter<'_, '_> {
     /// The bytes of a module's distributed index.
     pub fn index_file(&mut self, module: ModuleId, format: Format) -> Vec<u8> {
         let modules = self.selection(module);
+        self.index_of(&modules, format)
+    }
+
+    /// As [`ShardWriter::index_file`], and [`Shards::imports_file`].
+    pub fn index_and_imports(&mut self, module: ModuleId, format: Format) -> (Vec<u8>, Vec<u8>) {
+        let modules = self.selection(module);
+        let sources = modules.iter().map(|&(id, _)| id).filter(|&id| id != module);
+        (self.index_of(&modules, format), self.shards.lines_of(sources))
+    }
+
+    fn index_of(&mut self, modules: &[(ModuleId, Vec<Selected>)], format: Format) -> Vec<u8> {
         let options = WriteOptions { format, function_table: false };
         let (shards, writer) = (self.shards, &mut self.writer);
-        let selection = Selection::Modules(&modules);
+        let selection = Selection::Modules(modules);
         shards.with_overrides(|overrides| writer.write(&selection, overrides, &options))
     }
 
@@ -197,13 +213,14 @@ impl ShardWriter<'_, '_> {
         imports.iter().for_each(|import| shards.index.prefetch(import.summary));
         // What is asked of a summary more than once is kept beside it: each is somewhere else in
         // memory.
-        let mut imports: Vec<(u32, Guid, Import)> = imports
-            .into_iter()
-            .filter_map(|import| {
-                let summary = shards.index.summary(import.summary)?;
-                Some((shards.rank(summary.module()), summary.guid(), import))
-            })
-            .collect();
+        let place = |import: Import| {
+            let summary = shards.index.summary(import.summary)?;
+            Some((shards.rank(summary.module()), summary.guid(), import))
+        };
+        let count = imports.len();
+        let places = imports.into_iter().filter_map(place);
+        let mut imports: Vec<(u32, Guid, Import)> = Vec::with_capacity(count);
+        imports.extend(places);
         // The order within a source counts, so the sort must be stable.
         imports.sort_by_key(|&(rank, ..)| rank);
         for group in imports.chunk_by(|(a, ..), (b, ..)| a == b) {
@@ -214,11 +231,12 @@ impl ShardWriter<'_, '_> {
                 self.table.insert(guid.0, at);
             }
             let in_order = self.table.iter().filter_map(|at| group.get(at as usize));
-            let selected = in_order.map(|(.., import)| Selected {
+            let mut selected = Vec::with_capacity(group.len());
+            selected.extend(in_order.map(|(.., import)| Selected {
                 summary: import.summary,
                 as_declaration: import.declaration && is_declarable(shards.index, import.summary),
-            });
-            modules.push((source.module(), selected.collect()));
+            }));
+            modules.push((source.module(), selected));
         }
         modules.sort_by_key(|(id, _)| shards.rank(*id));
         modules
@@ -243,7 +261,9 @@ impl ShardWriter<'_, '_> {
                 self.imports.remove(declaration);
             }
         }
-        self.imports.iter().filter_map(|at| steps.get(at as usize).copied()).collect()
+        let mut in_order = Vec::with_capacity(steps.len());
+        in_order.extend(self.imports.iter().filter_map(|at| steps.get(at as usize)));
+        in_order
     }
 }
 

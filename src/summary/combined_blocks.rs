@@ -61,6 +61,9 @@ fn join<'i>(w: &mut Writer, pieces: Vec<Piece<'i>>) -> Gathered<'i> {
     all
 }
 
+/// Few records have more fields.
+const USUAL_FIELDS: usize = 256;
+
 /// From so many summaries on, several threads write.
 const LARGE: usize = 8192;
 
@@ -264,7 +267,7 @@ impl Task<'_, '_> {
     ) -> Gathered<'_> {
         let has_table = self.has_table();
         let mut gathered = Gathered::default();
-        let mut fields = Vec::new();
+        let mut fields = Vec::with_capacity(USUAL_FIELDS);
         // Of the value whose copies are being written, where the first stands.
         let mut first: Option<(ValueId, Option<u64>)> = None;
         for_each(self.index, self.selection, |item| {
@@ -295,7 +298,7 @@ impl Task<'_, '_> {
             .map(|ids| {
                 let mut piece = Writer::with_capacity(ids.len() * 32);
                 let mut gathered = Gathered::default();
-                let mut fields = Vec::new();
+                let mut fields = Vec::with_capacity(USUAL_FIELDS);
                 for (at, &id) in ids.iter().enumerate() {
                     // In the order of values, each summary is somewhere else in memory.
                     let soon = |ahead| ids.get(at + ahead).copied();

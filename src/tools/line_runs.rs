@@ -44,20 +44,26 @@ pub(super) fn has_quotes_or_blanks(lines: &[u8]) -> bool {
         || memchr::memchr3(b' ', b'\t', b'\r', lines).is_some()
 }
 
+/// So many bytes are gone through at a time, which a core's own cache holds: the text is looked at
+/// more than once.
+const BLOCK: usize = 16 << 10;
+
 /// The ends of runs in a range of the text.
 fn ends(text: &[u8], range: Range<usize>) -> Option<Vec<usize>> {
-    let part = &text[range.clone()];
-    if has_quotes_or_blanks(part) {
-        return None;
-    }
     let begin = memchr::memrchr(b'\n', &text[..range.start]).map_or(0, |feed| feed + 1);
     let mut head = head(&text[begin..]);
     let mut ends = Vec::new();
-    for feed in memchr::memchr_iter(b'\n', part).map(|feed| range.start + feed) {
-        let line = &text[feed + 1..];
-        if head.is_empty() || !line.starts_with(head) {
-            head = self::head(line);
-            ends.push(feed);
+    for start in range.clone().step_by(BLOCK) {
+        let block = &text[start..range.end.min(start + BLOCK)];
+        if has_quotes_or_blanks(block) {
+            return None;
+        }
+        for feed in memchr::memchr_iter(b'\n', block).map(|feed| start + feed) {
+            let line = &text[feed + 1..];
+            if head.is_empty() || !line.starts_with(head) {
+                head = self::head(line);
+                ends.push(feed);
+            }
         }
     }
     Some(ends)
