@@ -97,6 +97,9 @@ impl Attributes {
         (0..index.modules().len() as u32).into_par_iter().for_each(|module| {
             for id in index.module_summaries(ModuleId(module)) {
                 let Some(summary) = index.summary(SummaryId(id)) else { continue };
+                if summary.kind() == SummaryKind::Function {
+                    continue;
+                }
                 let value = summary.value().index();
                 let (not_ro, not_wo) =
                     (value_not_read_only.get(value), value_not_write_only.get(value));

@@ -25,10 +25,13 @@ impl ModuleOrder {
     /// The order for a link of `thin_modules` modules, which LLVM makes room for beforehand.
     pub fn new(index: &ModuleSummaryIndex, thin_modules: usize) -> Self {
         let count = index.modules().len();
+        let by_value = by_value(index);
         let per_module: Vec<(Option<ValueId>, Vec<SummaryId>)> = (0..count as u32)
             .into_par_iter()
             .map_init(DenseTable::default, |table, module| {
-                defined_in_order(index, ModuleId(module), table)
+                let range = index.module_summaries(ModuleId(module));
+                let range = range.start as usize..range.end as usize;
+                defined_in_order(index, by_value.get(range).unwrap_or(&[]), table)
             })
             .collect();
         // Modules enter the map when the walk meets their first summary; those without one come
@@ -67,19 +70,36 @@ impl ModuleOrder {
     }
 }
 
-/// The least value that a module defines, and its summaries in the order of LLVM's table.
+/// The summaries of each module, with their values, in the order of these; those of a module stand
+/// where its numbers of summaries are.
+fn by_value(index: &ModuleSummaryIndex) -> Vec<(u32, u32)> {
+    let mut next: Vec<u32> = (0..index.modules().len() as u32)
+        .map(|module| index.module_summaries(ModuleId(module)).start)
+        .collect();
+    let mut all = vec![(0, 0); index.summary_count()];
+    // Copies of a value rise, too.
+    for value in 0..index.guids().len() as u32 {
+        for &id in index.copies(ValueId(value)) {
+            let module = index.summary(id).map_or(usize::MAX, |summary| summary.module().index());
+            let Some(next) = next.get_mut(module) else { continue };
+            if let Some(place) = all.get_mut(*next as usize) {
+                *place = (value, id.0);
+            }
+            *next += 1;
+        }
+    }
+    all
+}
+
+/// The least value that a module defines, and its summaries in the order of LLVM's table, where
+/// they come by value.
 fn defined_in_order(
     index: &ModuleSummaryIndex,
-    module: ModuleId,
+    by_value: &[(u32, u32)],
     table: &mut DenseTable<u64>,
 ) -> (Option<ValueId>, Vec<SummaryId>) {
-    let mut by_value: Vec<(u32, u32)> = index
-        .module_summaries(module)
-        .filter_map(|id| Some((index.summary(SummaryId(id))?.value().0, id)))
-        .collect();
-    by_value.sort_unstable();
     table.reset();
-    for &(value, id) in &by_value {
+    for &(value, id) in by_value {
         let key = index.guid(ValueId(value)).0;
         if !table.insert(key, id) {
             // Hashes collide within a module: the later copy replaces the earlier.
