@@ -384,7 +384,20 @@ impl<'a> Cursor<'a> {
     /// whose top bit is clear, so a window's worth of them is counted at a time.
     pub fn skip_vbr(&mut self, count: u64, width: u32) -> Result<()> {
         debug_assert!((2..=MAX_WIDTH).contains(&width));
-        if count > self.remaining() / u64::from(width) {
+        // A few end within the first chunks.
+        if let Some(&tops) = FOUR_TOPS.get(width as usize)
+            && (1..=4).contains(&count)
+        {
+            let mut ends = !self.window(self.bit) & tops;
+            for _ in 1..count {
+                ends &= ends.wrapping_sub(1);
+            }
+            if ends != 0 {
+                return self.advance(ends.trailing_zeros() + 1);
+            }
+        }
+        // Not by a division, which takes longer than most of what follows.
+        if count.saturating_mul(u64::from(width)) > self.remaining() {
             return Err(Error::malformed(format!("record of {count} fields runs past its block"))
                 .at_bit(self.bit));
         }

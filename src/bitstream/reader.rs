@@ -449,7 +449,7 @@ impl<'a> BlockReader<'a> {
             Tail::None => {}
             Tail::Array(element) => {
                 let count = c.vbr(6)?;
-                if count > c.remaining() / element.min_bits().max(1) {
+                if count.saturating_mul(element.min_bits().max(1)) > c.remaining() {
                     return Err(Error::malformed(format!(
                         "record with an array of {count} runs past its block"
                     ))

@@ -112,15 +112,34 @@ fn all_chunks<const W: u32>(value: u64) -> [(u64, u32); 2] {
 /// and how many bits that takes.
 #[inline(always)]
 pub(super) fn four_chunks<const W: u32>(value: u64) -> (u64, u32) {
-    let more = const { 1u64 << (W - 1) };
-    let part = more - 1;
+    let part = const { (1u64 << (W - 1)) - 1 };
     let chunks = value & part
         | (value >> (W - 1) & part) << W
         | (value >> (2 * (W - 1)) & part) << (2 * W)
         | (value >> (3 * (W - 1))) << (3 * W);
-    let behind = (value | 1).ilog2() / (W - 1) * W;
-    let marks = (more | more << W | more << (2 * W)) & ((1 << behind) - 1);
-    (chunks | marks, behind + W)
+    let (marks, width) = const { marks::<W>() }[(value | 1).ilog2() as usize % 32];
+    (chunks | u64::from(marks), width)
+}
+
+/// By the place of a value's highest bit, the bits that say of its chunks that another follows, and how
+/// many bits all of them take.
+#[allow(clippy::indexing_slicing)] // a constant: out of range is an error of the compiler
+const fn marks<const W: u32>() -> &'static [(u32, u32); 32] {
+    const {
+        let mut all = [(0, 0); 32];
+        let mut top = 0;
+        while top < 4 * (W - 1) {
+            let chunks = top / (W - 1) + 1;
+            let mut chunk = 1;
+            while chunk < chunks {
+                all[top as usize].0 |= 1 << (chunk * W - 1);
+                chunk += 1;
+            }
+            all[top as usize].1 = chunks * W;
+            top += 1;
+        }
+        &{ all }
+    }
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Drop for Batch {
 
 #[derive(Default)]
 struct Waiting {
-    /// Padded messages, one after another.
+    /// Padded messages, one after another, and what earlier ones left behind them.
     bytes: Vec<u8>,
     /// Which place in the output each is for.
     places: Vec<u32>,
@@ -153,16 +153,22 @@ impl Batch {
             }
             return;
         };
-        if waiting.bytes.capacity() == 0 {
-            waiting.bytes.reserve_exact(LANES * blocks * 64);
+        if waiting.bytes.is_empty() {
+            waiting.bytes.resize(LANES * blocks * 64, 0);
             waiting.places.reserve_exact(LANES);
         }
-        let end = waiting.bytes.len() + blocks * 64;
-        waiting.bytes.extend_from_slice(prefix);
-        waiting.bytes.extend_from_slice(name);
-        waiting.bytes.push(0x80);
-        waiting.bytes.resize(end - 8, 0);
-        waiting.bytes.extend_from_slice(&(len as u64 * 8).to_le_bytes());
+        let start = waiting.places.len() * blocks * 64;
+        let Some(message) = waiting.bytes.get_mut(start..start + blocks * 64) else { return };
+        if let Some((text, [mark, rest @ ..])) = message.split_at_mut_checked(len)
+            && let Some((zeros, bits)) = rest.split_last_chunk_mut()
+            && let Some((before, behind)) = text.split_at_mut_checked(prefix.len())
+        {
+            before.copy_from_slice(prefix);
+            behind.copy_from_slice(name);
+            *mark = 0x80;
+            zeros.fill(0);
+            *bits = (len as u64 * 8).to_le_bytes();
+        }
         waiting.places.push(place);
         if waiting.places.len() == LANES {
             waiting.flush(blocks, out);
@@ -231,7 +237,6 @@ impl Waiting {
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
         self.places.clear();
     }
 

@@ -443,11 +443,28 @@ impl BlockParser<'_, '_> {
         if form == CallForm::Frequency {
             self.tables.rel_block_freqs.resize(self.tables.callees.len(), 0);
         }
+        if form == CallForm::Hotness {
+            // By far the most, so that no vector is asked for room at each.
+            let start = self.tables.callees.len();
+            let count = fields.len() / 2;
+            self.tables.call_infos.reserve(count);
+            self.tables
+                .call_infos
+                .extend(fields.as_chunks().0.iter().map(|&[_, info]| CallInfo(info as u8 & 0xf)));
+            self.tables.callees.resize(start + count, 0);
+            for (place, &[id, _]) in (start..).zip(fields.as_chunks().0) {
+                let callee = self.value(id, f)?;
+                if let Some(slot) = self.tables.callees.get_mut(place) {
+                    *slot = callee;
+                }
+            }
+            self.fill_frequencies();
+            return Ok(());
+        }
         for call in fields.chunks_exact(form.fields()) {
             let &[id, ..] = call else { continue };
             let callee = self.value(id, f)?;
             let (info, frequency) = match (form, call) {
-                (CallForm::Hotness, &[_, info]) => (info as u8 & 0xf, None),
                 // 28 bits of frequency, then the tail call mark.
                 (CallForm::Frequency, &[_, raw]) => {
                     ((raw >> 28 & 1) as u8 * 8, Some((raw & 0xfff_ffff) as u32))
@@ -458,10 +475,15 @@ impl BlockParser<'_, '_> {
             self.tables.call_infos.push(CallInfo(info));
             self.tables.rel_block_freqs.extend(frequency);
         }
+        self.fill_frequencies();
+        Ok(())
+    }
+
+    /// Calls without a frequency have none where others have one.
+    fn fill_frequencies(&mut self) {
         if !self.tables.rel_block_freqs.is_empty() {
             self.tables.rel_block_freqs.resize(self.tables.callees.len(), 0);
         }
-        Ok(())
     }
 
     fn variable(&mut self, mut f: Fields<'_>, state: &mut State<'_>, vtable: bool) -> Result<()> {
