@@ -198,6 +198,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// As [`Cursor::vbr`] in chunks of 6 bits, for an integer that may well have several.
+    #[inline(always)]
+    pub fn vbr6(&mut self) -> Result<u64> {
+        let window = self.window(self.bit);
+        let ends = !window & const { tops(6) & ((1 << 24) - 1) };
+        let len = u64::from(ends.trailing_zeros()) + 1;
+        if ends == 0 || len > self.remaining() {
+            return self.vbr(6);
+        }
+        let chunks = window & (ends ^ (ends - 1));
+        self.bit += len;
+        Ok(chunks & 0x1f
+            | chunks >> 1 & 0x1f << 5
+            | chunks >> 2 & 0x1f << 10
+            | chunks >> 3 & 0x1f << 15)
+    }
+
     /// Reads two vbr6 integers: the code of an unabbreviated record and the number of its fields,
     /// which mostly are one chunk each.
     #[inline(always)]
@@ -346,7 +363,7 @@ impl<'a> Cursor<'a> {
     /// As [`Cursor::skip_vbr6`], for a number of them that likely ends in a few windows: in each,
     /// the ends are counted and the last one is found without asking for each of them.
     #[inline(always)]
-    pub(super) fn skip_few_vbr6(&mut self, count: u64) -> Result<()> {
+    pub fn skip_few_vbr6(&mut self, count: u64) -> Result<()> {
         // Nine lanes of six bits.
         const TOPS: u64 = tops(6);
         const ONES: u64 = TOPS >> 5;

@@ -303,26 +303,49 @@ impl<'a> BlockReader<'a> {
         wanted: impl Fn(u32) -> usize,
         mut each: impl FnMut(&Record<'a>) -> Result<()>,
     ) -> Result<Entry> {
-        let width = self.abbrev_width;
-        while !self.done {
-            // Id, code and number of fields, which mostly fit two chunks.
-            let window = self.cursor.peek();
-            let behind = window >> width;
-            if window & ((1 << width) - 1) != abbrev_id::UNABBREV_RECORD
-                || behind & 0x820 != 0
-                || u64::from(width) + 12 > self.cursor.remaining()
-            {
-                break;
-            }
+        while let Some((code, count)) = self.plain_head() {
             record.start = self.cursor.bit();
             record.abbrev = abbrev_id::UNABBREV_RECORD as u32;
             record.blob = None;
-            record.code = (behind & 0x1f) as u32;
-            self.cursor.advance(width + 12)?;
-            self.fields(behind >> 6 & 0x1f, record, wanted(record.code))?;
+            record.code = code;
+            self.cursor.advance(self.abbrev_width + 12)?;
+            self.fields(count, record, wanted(code))?;
             each(record)?;
         }
         self.entry(record, wanted)
+    }
+
+    /// As [`BlockReader::next_after_plain`], as far as `take` takes the records. It is given the code,
+    /// the number of fields and a cursor at the first of them, to leave behind the last; what it does
+    /// not take, wherever it leaves the cursor, is an entry like others.
+    #[inline]
+    pub fn next_after_taken(
+        &mut self,
+        record: &mut Record<'a>,
+        wanted: impl Fn(u32) -> usize,
+        mut take: impl FnMut(u32, u64, &mut Cursor<'a>) -> bool,
+    ) -> Result<Entry> {
+        while let Some((code, count)) = self.plain_head() {
+            let start = self.cursor.bit();
+            self.cursor.advance(self.abbrev_width + 12)?;
+            if !take(code, count, &mut self.cursor) {
+                self.cursor.seek(start)?;
+                break;
+            }
+        }
+        self.entry(record, wanted)
+    }
+
+    /// Code and number of fields, where an unabbreviated record comes next and both are one chunk.
+    #[inline(always)]
+    fn plain_head(&self) -> Option<(u32, u64)> {
+        let window = self.cursor.peek();
+        let behind = window >> self.abbrev_width;
+        let is_plain = !self.done
+            && window & ((1 << self.abbrev_width) - 1) == abbrev_id::UNABBREV_RECORD
+            && behind & 0x820 == 0
+            && u64::from(self.abbrev_width) + 12 <= self.cursor.remaining();
+        is_plain.then_some(((behind & 0x1f) as u32, behind >> 6 & 0x1f))
     }
 
     #[inline]

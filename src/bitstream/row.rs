@@ -117,7 +117,8 @@ pub(super) fn four_chunks<const W: u32>(value: u64) -> (u64, u32) {
         | (value >> (W - 1) & part) << W
         | (value >> (2 * (W - 1)) & part) << (2 * W)
         | (value >> (3 * (W - 1))) << (3 * W);
-    let (marks, width) = const { marks::<W>() }[(value | 1).ilog2() as usize % 32];
+    let top = (value | 1).ilog2() as usize % 32;
+    let (marks, width) = const { marks::<W>() }.get(top).copied().unwrap_or_default();
     (chunks | u64::from(marks), width)
 }
 

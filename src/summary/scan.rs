@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use super::guid::{LocalSeparator, guids_of_values};
 use crate::bitcode::{BitcodeModule, GuidList, block_id, module_code};
-use crate::bitstream::{BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Entry, Fields, Record};
+use crate::bitstream::{
+    BLOCKINFO_BLOCK_ID, Block, BlockInfo, BlockReader, Cursor, Entry, Fields, Record,
+};
 use crate::error::Result;
 use crate::ir::{Guid, Linkage, ModuleHash};
 
@@ -17,6 +19,26 @@ pub(super) struct Global {
     pub(super) offset: u32,
     pub(super) size: u32,
     pub(super) linkage: Linkage,
+}
+
+impl Global {
+    /// Reads the fields of a record that is one and as most are; of any other nothing is told, and
+    /// whoever reads it as a record finds what is wrong with it.
+    #[inline]
+    fn read(version: u64, code: u32, count: u64, fields: &mut Cursor<'_>) -> Option<Self> {
+        let is_global =
+            matches!(code, module_code::GLOBALVAR | module_code::FUNCTION | module_code::ALIAS);
+        if !is_global || version < 2 {
+            return None;
+        }
+        let behind = count.checked_sub(GLOBAL_FIELDS as u64)?;
+        let offset = u32::try_from(fields.vbr6().ok()?).ok()?;
+        let size = u32::try_from(fields.vbr6().ok()?).ok()?;
+        fields.skip_vbr6(3).ok()?;
+        let linkage = Linkage::from_record(fields.vbr6().ok()?);
+        fields.skip_few_vbr6(behind).ok()?;
+        Some(Global { offset, size, linkage })
+    }
 }
 
 /// How many fields of a global's record matter: up to the linkage. A hash has no more either.
@@ -48,8 +70,15 @@ impl Scan {
             _ => GLOBAL_FIELDS,
         };
         loop {
-            let entry =
-                reader.next_after_plain(&mut record, wanted, |record| self.record(record))?;
+            let version = self.version;
+            let entry = reader.next_after_taken(&mut record, wanted, |code, count, fields| {
+                if code == module_code::COMDAT {
+                    return fields.skip_few_vbr6(count).is_ok();
+                }
+                let Some(global) = Global::read(version, code, count, fields) else { return false };
+                self.globals.push(global);
+                true
+            })?;
             match entry {
                 Entry::End { .. } => {
                     *fields = record.fields;
