@@ -230,6 +230,8 @@ pub struct Config {
     pub cache_policy: Option<String>,
     /// The profile for the link's own passes (`CSIRProfile`).
     pub cs_profile: Option<PathBuf>,
+    /// The profile of samples for the link's own passes (`SampleProfile`); it goes before the other.
+    pub sample_profile: Option<PathBuf>,
     /// Where to write optimization remarks; unset, nowhere.
     pub remarks: Option<Remarks>,
     /// Where to write the statistics of the link, as JSON; unset, nowhere.
@@ -287,6 +289,7 @@ impl Default for Config {
             cache_directory: None,
             cache_policy: None,
             cs_profile: None,
+            sample_profile: None,
             remarks: None,
             stats_file: None,
         }

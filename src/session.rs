@@ -160,18 +160,23 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
         ..ThinLinkOptions::default()
     };
     let mut config = steer(config, &mut options)?;
-    if let Some(path) = &config.cs_profile {
+    if config.cs_profile.is_some() || config.sample_profile.is_some() {
         let is_thin = |module: &BitcodeModule<'_>| {
             let module = Module::read(module, Extent::All);
             module.is_ok_and(|module| module.block(block_id::GLOBALVAL_SUMMARY).is_some())
         };
         let thin = !config.unified_regular && files.iter().flat_map(|f| f.modules()).any(is_thin);
-        config.llvm_options.extend(profile::options(path, thin)?);
+        config.llvm_options.extend(profile::options(&config, thin)?);
     }
     let rounds = Rounds::take(&mut config.llvm_options)?;
     if rounds.is_some() && config.remarks.is_some() {
         return Err(Error::unsupported(
             "optimization remarks are not written where code is generated in two rounds",
+        ));
+    }
+    if rounds.is_some() && config.sample_profile.is_some() {
+        return Err(Error::unsupported(
+            "a profile of samples is not used where code is generated in two rounds",
         ));
     }
     let config = &config;
@@ -184,8 +189,10 @@ pub fn run(config: &Config, inputs: &[Input<'_>]) -> Result<Outcome> {
     let settings = compile::settings(config);
     let kept = Kept::open(config)?;
     let Found { cached, unchanged, by_stamps, unwritten } = match &kept {
-        // Two rounds have keys of their own; what was made before has left no remarks.
+        // Two rounds have keys of their own; what was made before has left no remarks; the samples
+        // are no part of a key.
         Some(_) if rounds.is_some() || config.remarks.is_some() => Found::default(),
+        Some(_) if config.sample_profile.is_some() => Found::default(),
         Some(kept) => kept.find(config, &options, &engine, &settings, inputs, &files)?,
         None => Found::default(),
     };
@@ -264,7 +271,7 @@ fn steer(config: &Config, options: &mut ThinLinkOptions) -> Result<Config> {
 
 fn find_engine(config: &Config, producers: &[Producer]) -> Result<LazyEngine> {
     let engine_config = EngineConfig {
-        cl_opts: config.llvm_options.clone(),
+        cl_opts: [config.llvm_options.clone(), profile::loading(config)].concat(),
         jobs: config.jobs.unwrap_or(0),
         prints: config.debug_pass_manager,
         ..EngineConfig::from_env()

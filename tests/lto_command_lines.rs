@@ -54,7 +54,6 @@ fn every_option_is_served_or_refused_whatever_is_linked() {
             "-thinlto-move-symbols=f",
             "-thinlto-assume-merged",
             "-load-pass-plugin=x.so",
-            "-lto-sample-profile-file=x",
             "-lto-cspgo-gen",
             "-dtlto-distributor=x",
         ] {

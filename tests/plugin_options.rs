@@ -220,7 +220,7 @@ fn wrong_options_are_errors() {
             ("frobnicate", "unknown option 'frobnicate'"),
             ("-frobnicate", "Unknown command line argument '-frobnicate'"),
             ("cs-profile-generate", "'cs-profile-generate' is not supported yet"),
-            ("sample-profile=p", "'sample-profile=p' is not supported yet"),
+            ("sample-profile=p", "p: cannot open"),
         ] {
             let args = format!(
                 "-fuse-ld={linker} -Wl,-plugin,$P -Wl,-plugin-opt={option} a.o b.o -o prog"

@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 /// What LLVM's plugin has and we do not serve: its words, without value or up to and with the `=`.
-const UNSERVED: [&str; 3] = ["sample-profile=", "cs-profile-generate", "dwo_dir="];
+const UNSERVED: [&str; 2] = ["cs-profile-generate", "dwo_dir="];
 
 impl Default for Options {
     fn default() -> Self {
@@ -97,6 +97,10 @@ impl Options {
                 "cache-policy" => {
                     Policy::parse(&value)?;
                     self.config.cache_policy = Some(value);
+                }
+                "sample-profile" => {
+                    let path = PathBuf::from(value);
+                    self.config.sample_profile = (!path.as_os_str().is_empty()).then_some(path);
                 }
                 "cs-profile-path" => self.config.cs_profile = Some(PathBuf::from(value)),
                 "opt-remarks-filename" => self.remarks_file = Some(PathBuf::from(value)),
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_says_so() {
-        for option in ["cs-profile-generate", "dwo_dir=x", "sample-profile=p"] {
+        for option in ["cs-profile-generate", "dwo_dir=x"] {
             assert_eq!(cause(option), format!("the option '{option}' is not supported yet"));
         }
         assert_eq!(cause("frobnicate"), "unknown option 'frobnicate'");

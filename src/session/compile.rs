@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::plan::{Plan, PlannedModule, PlannedUnit, Prevailing, UnitKind};
+use super::profile;
 use super::stats::{Span, Spans};
 use super::{Input, Output};
 use crate::backend::{
@@ -548,7 +549,8 @@ fn target(config: &Config) -> TargetConfig {
 }
 
 fn pipeline(config: &Config, sort: &str) -> String {
-    let usual = || format!("{sort}<O{}>", config.opt_level);
+    let before = profile::passes_before(config, sort);
+    let usual = || format!("{before}{sort}<O{}>", config.opt_level);
     config.opt_pipeline.clone().unwrap_or_else(usual)
 }
 

@@ -154,8 +154,9 @@ fn link_key(
         save_stages: _,
         save_temps_beside_inputs: _,
         stats_file: _,
-        remarks: _,    // nothing is kept then
-        cs_profile: _, // an option of libLLVM stands for it
+        remarks: _,        // nothing is kept then
+        sample_profile: _, // nothing is kept then
+        cs_profile: _,     // an option of libLLVM stands for it
         cache_directory: _,
         cache_policy: _,
     } = config;

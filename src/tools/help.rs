@@ -24,7 +24,8 @@ Link:
   --override-triple=<triple>           - The target, whatever modules say
   --default-triple=<triple>            - The target of modules that do not say
   --lto-freestanding                   - No function is one of the standard library's
-  --lto-cspgo-profile-file=<filename>  - The profile of the link
+  --lto-cspgo-profile-file=<filename>  - The profile of instrumented code
+  --lto-sample-profile-file=<filename> - The profile of samples
 
 Distributed builds:
 

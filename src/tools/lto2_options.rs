@@ -55,13 +55,12 @@ impl Job<'_> {
     }
 }
 
-/// What LLVM's program has and ours does not: passes from plugins, profiles that the passes of the
-/// link use or count, distribution of backends.
-const UNSERVED: [&[u8]; 9] = [
+/// What LLVM's program has and ours does not: passes from plugins, profiles that the passes
+/// of the link count, distribution of backends.
+const UNSERVED: [&[u8]; 8] = [
     b"load",
     b"load-pass-plugin",
     b"lto-cspgo-gen",
-    b"lto-sample-profile-file",
     b"dtlto-compiler",
     b"dtlto-compiler-arg",
     b"dtlto-compiler-prepend-arg",
@@ -166,6 +165,11 @@ pub(super) fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                 let value = parser.value(&name, value)?;
                 let path = PathBuf::from(OsStr::from_bytes(&value));
                 job.config.cs_profile = Some(path).filter(|path| !path.as_os_str().is_empty());
+            }
+            b"lto-sample-profile-file" => {
+                let value = parser.value(&name, value)?;
+                let path = PathBuf::from(OsStr::from_bytes(&value));
+                job.config.sample_profile = Some(path).filter(|path| !path.as_os_str().is_empty());
             }
             b"default-triple" => {
                 let value = parser.value(&name, value)?;
