@@ -43,7 +43,6 @@ use self::plan::PlannedUnit;
 pub use self::stats::{Phase, Span, Stats};
 use crate::backend::Rounds;
 use crate::bitcode::{BitcodeModule, Extent, Module, block_id};
-use crate::cache::Entry;
 use crate::config::{Config, OutputKind, SavedStage};
 use crate::container::{FileBytes, Stamp};
 use crate::distributed;
@@ -121,8 +120,6 @@ pub struct Output {
     pub name: String,
     /// What came out.
     pub bytes: Bytes,
-    /// Its file in the cache, where it has one.
-    pub entry: Option<Entry>,
 }
 
 /// What a link gave.

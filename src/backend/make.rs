@@ -165,10 +165,8 @@ fn keep(search: &Search<'_>, made: Made) -> Result<Made> {
         None => None,
     };
     Ok(match stored {
-        // What is in the page cache need not be in memory a second time.
-        Some(hit) => {
-            Made { peak_memory: made.peak_memory, diagnostics: made.diagnostics, ..hit.into() }
-        }
+        // What was made is right whatever becomes of the cache.
+        Some(hit) => Made { entry: Some(hit.entry), ..made },
         None => made,
     })
 }

@@ -1,38 +1,28 @@
 //! Files that are whole or not there.
 //!
 //! In: bytes, or a file that has them, and where they go. Out: a file under that name at once, or
-//! an error and nothing left behind; and an entry of the cache that can be opened again.
+//! an error and nothing left behind.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::container::Stamp;
 
 /// A file of the cache whose bytes were found to be an object's.
 #[derive(Clone, Debug)]
 pub struct Entry {
     path: PathBuf,
-    stamp: Stamp,
 }
 
 impl Entry {
-    /// The entry at `path`, which is open as `file`.
-    pub(super) fn of(path: PathBuf, file: &File) -> Option<Self> {
-        Some(Entry { path, stamp: Stamp::of(file.as_fd())? })
+    /// The entry at `path`.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Entry { path }
     }
 
     /// Where it was: for a hard link.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file; None where something else is there by now, or it was written to.
-    pub fn open(&self) -> Option<File> {
-        let file = super::open_to_read(&self.path).ok()?;
-        Stamp::of(file.as_fd())?.has_contents_of(&self.stamp).then_some(file)
     }
 }
 

@@ -34,6 +34,7 @@ mod record;
 mod search;
 
 use std::fs::{self, File, FileTimes};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -70,8 +71,8 @@ pub struct Cache {
 /// An object that was found.
 #[derive(Debug)]
 pub struct Hit {
-    /// The object, mapped.
-    pub object: FileBytes,
+    /// The object. It stays as it is, whoever writes to its file.
+    pub object: Vec<u8>,
     /// Its file in the cache. Another process may remove it at any time.
     pub entry: Entry,
     record: Record,
@@ -137,18 +138,18 @@ impl Cache {
         let (_, text) = read_file(&self.record_path(key))?;
         let record = Record::parse(key, &text)?;
         let path = self.entry_path(&record.entry);
-        let (file, object) = read_file(&path)?;
+        let (file, object) = read_object(&path, record.length)?;
         if !record.describes(&object) {
             return None;
         }
-        let entry = Entry::of(path, &file)?;
+        let entry = Entry::at(path);
         // Not every file system and every owner lets us; then it is the mount's own habit.
         let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
         Some(Hit { object, entry, record })
     }
 
-    /// Puts an object in under a key, and gives it back as the entry's mapping: what is no longer
-    /// needed in memory is then the page cache's. None where it could not be stored.
+    /// Puts an object in under a key, and gives it back as it was found there. None where it could not
+    /// be stored.
     ///
     /// # Errors
     /// Io, where the directory cannot be made. Whatever else goes wrong is a miss the next time.
@@ -263,6 +264,20 @@ fn read_file(path: &Path) -> Option<(File, FileBytes)> {
         return None;
     }
     let bytes = FileBytes::from_fd(file.as_raw_fd(), 0, None).ok()?;
+    Some((file, bytes))
+}
+
+/// A file of `length` bytes that may be an object, in memory: what is mapped, another process could
+/// change after its checksum was compared.
+fn read_object(path: &Path, length: u64) -> Option<(File, Vec<u8>)> {
+    let mut file = open_to_read(path).ok()?;
+    let found = file.metadata().ok()?;
+    if !found.is_file() || found.len() != length {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(length).ok()?).ok()?;
+    (&mut file).take(length).read_to_end(&mut bytes).ok()?;
     Some((file, bytes))
 }
 

@@ -19,7 +19,8 @@ const MAGIC: &str = "liblto-cache 1";
 pub(super) struct Record {
     /// The key that the entry is named by.
     pub(super) entry: Key,
-    length: u64,
+    /// In bytes.
+    pub(super) length: u64,
     checksum: u128,
 }
 

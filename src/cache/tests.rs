@@ -1,7 +1,7 @@
 //! The cache as links use it, and what may become of its files meanwhile.
 
 use std::fs::{self, File, FileTimes};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -487,4 +487,20 @@ fn several_share_it_while_another_prunes() {
     });
     let left = folder.files();
     assert!(!left.iter().any(|name| name.contains("Thin-")), "{left:?}");
+}
+
+#[test]
+fn what_was_found_stays_whatever_becomes_of_its_file() {
+    let folder = Folder::new("stays");
+    let cache = folder.cache();
+    let object = vec![7; 100_000];
+    let stored = cache.store(&key("job"), &object).unwrap().unwrap();
+    let found = cache.lookup(&key("job")).unwrap();
+    let file = File::options().write(true).open(stored.entry.path()).unwrap();
+    file.write_all_at(b"other", 50_000).unwrap();
+    assert_eq!((&stored.object, &found.object), (&object, &object));
+    assert!(cache.lookup(&key("job")).is_none());
+    file.set_len(10).unwrap();
+    assert_eq!((&stored.object, &found.object), (&object, &object));
+    assert!(cache.lookup(&key("job")).is_none());
 }

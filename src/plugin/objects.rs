@@ -1,10 +1,9 @@
 //! Where the objects of a link are until the linker has read them.
 //!
-//! In: the bytes of an object, and its file in the cache where it has one. Out: a path that the
-//! linker can open. Nothing is left behind whatever ends the linker, Ctrl-C and SIGKILL included: an
+//! In: the bytes of an object. Out: a path that the linker can open. Nothing is left behind whatever ends the linker, Ctrl-C and SIGKILL included: an
 //! object is a file that this process holds open, and its path `/proc/self/fd/N` is good while the
-//! process lives. That is the cache's file, which stays readable when the cache is pruned, or an
-//! anonymous one in memory (memfd).
+//! process lives: an anonymous one in memory (memfd). A file of a cache it never is, to which others
+//! may write before the linker has read it.
 //!
 //! Where that does not work (no memfd, no /proc, too few descriptors) the objects go into a
 //! private folder of the temporary directory, and a small process waits for the end of this one
@@ -22,7 +21,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::cache::Entry;
 use crate::error::{Error, Result};
 use crate::session::Output;
 
@@ -33,20 +31,11 @@ pub struct Object<'a> {
     pub name: &'a str,
     /// What is in it.
     pub bytes: &'a [u8],
-    /// Its file in the cache.
-    pub entry: Option<&'a Entry>,
 }
 
 impl<'a> From<&'a Output> for Object<'a> {
     fn from(output: &'a Output) -> Self {
-        Object { name: &output.name, bytes: &output.bytes, entry: output.entry.as_ref() }
-    }
-}
-
-impl Object<'_> {
-    /// A file with these bytes, which keeps them until it is closed.
-    fn open(&self) -> Option<File> {
-        self.entry.and_then(Entry::open).or_else(|| in_memory(self.bytes))
+        Object { name: &output.name, bytes: &output.bytes }
     }
 }
 
@@ -70,7 +59,7 @@ impl Objects {
         let wanted = (self.open.len() + objects.len()) as u64;
         let by_descriptor = self.folder.is_none() && enough_descriptors(wanted) && has_proc();
         let files: Vec<Option<File>> = match by_descriptor {
-            true => objects.par_iter().map(Object::open).collect(),
+            true => objects.par_iter().map(|object| in_memory(object.bytes)).collect(),
             false => objects.iter().map(|_| None).collect(),
         };
         let mut paths = Vec::with_capacity(objects.len());
@@ -206,10 +195,9 @@ impl Drop for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Cache, Hit, KeyBuilder};
 
     fn object<'a>(name: &'a str, bytes: &'a [u8]) -> Object<'a> {
-        Object { name, bytes, entry: None }
+        Object { name, bytes }
     }
 
     #[test]
@@ -220,31 +208,6 @@ mod tests {
         assert!(a.starts_with("/proc/self/fd/"));
         assert_eq!(fs::read(a).unwrap(), b"first");
         assert_eq!(fs::read(b).unwrap(), b"second");
-    }
-
-    #[test]
-    fn an_object_of_the_cache_is_the_file_there_while_nobody_wrote_to_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path());
-        let store = |name: &'static str| {
-            cache.store(&KeyBuilder::new(name).finish(), name.as_bytes()).unwrap().unwrap()
-        };
-        let [same, written, pruned] = ["same", "written", "pruned"].map(store);
-        fs::write(written.entry.path(), b"WRITTEN").unwrap();
-        fs::remove_file(pruned.entry.path()).unwrap();
-        let mut objects = Objects::default();
-        let mut add = |hit: &Hit, bytes: &'static [u8]| {
-            let object = Object { name: "", bytes, entry: Some(&hit.entry) };
-            fs::read(objects.add(&[object]).unwrap().remove(0)).unwrap()
-        };
-        // The bytes that are said here tell where those that are read came from.
-        assert_eq!(add(&same, b"copy"), b"same");
-        assert_eq!(add(&written, b"copy"), b"copy");
-        assert_eq!(add(&pruned, b"copy"), b"copy");
-        // What was handed over stays when it is pruned.
-        let path = Path::new("/proc/self/fd").join(objects.open[0].as_raw_fd().to_string());
-        fs::remove_file(same.entry.path()).unwrap();
-        assert_eq!(fs::read(path).unwrap(), b"same");
     }
 
     #[test]

@@ -123,13 +123,11 @@ pub(super) fn compile(
             };
             path.iter().try_for_each(|path| write_atomically(path, remarks))?;
         }
-        let mut entry = made.entry;
         let objects = made.object.into_iter().chain(made.further);
         outputs.extend(objects.enumerate().map(|(part, bytes)| Output {
             task: unit.task + part,
             name: name(unit, inputs),
             bytes,
-            entry: entry.take(),
         }));
     }
     Ok(Compiled { outputs, diagnostics, sizes, spans: spans.into_spans() })

@@ -101,7 +101,6 @@ pub fn split_parts(
                 task: unit.task + part,
                 name: compile::MERGED.to_owned(),
                 bytes,
-                entry: None,
             }));
             parts.diagnostics.extend(made.diagnostics);
         }

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::{FileStamp, Input, Output};
-use crate::backend::{Cached, Made, Settings};
+use crate::backend::{Cached, Settings};
 use crate::cache::{Cache, Key, KeyBuilder, LinkFiles, Note, Policy, Statistics, content_key};
 use crate::config::{Config, OutputKind};
 use crate::engine::{Diagnostic, LazyEngine};
@@ -225,9 +225,9 @@ fn unchanged(
         return None;
     }
     let find = |(number, input): (usize, &Input<'_>)| {
-        let Made { object, entry, .. } = cached.whole_link(number)?;
+        let object = cached.whole_link(number)?.object?;
         let task = number + config.regular_tasks();
-        Some(Output { task, name: input.identifier.clone(), bytes: object?, entry })
+        Some(Output { task, name: input.identifier.clone(), bytes: object })
     };
     let outputs = inputs.par_iter().enumerate().map(find).collect::<Option<Vec<Output>>>()?;
     Some((outputs, Vec::new()))
