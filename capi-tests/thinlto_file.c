@@ -151,7 +151,7 @@ int main(int argc, char **argv) {
     same_files(raw, again);
     CALL(lto_thinlto_dispose)(read);
   }
-  lto_thinlto_write_options_t options = {.struct_size = sizeof options, .format = 17};
+  lto_thinlto_write_options_t options = {.struct_size = sizeof options, .format = 13};
   CHECK(CALL(lto_thinlto_write_to_file_with_options)(all, again, NULL, &options));
   options.format = 19;
   CHECK(!CALL(lto_thinlto_write_to_file_with_options)(all, again, NULL, &options));

@@ -208,7 +208,7 @@ typedef struct lto_thinlto_write_options_t {
    */
   size_t struct_size;
   /**
-   * 0 for LLVM 22's format, or the first LLVM that is to read the file: 19 or 22.
+   * 0 for LLVM 22's format, or the first LLVM that is to read the file, from 14 on.
    */
   uint32_t format;
   /**
@@ -842,7 +842,7 @@ typedef struct lto_thinlto_link_options_t {
    */
   uint32_t import_nothing;
   /**
-   * The LLVM of the backends, 19 or 22; 0 for that of the newest module.
+   * The LLVM of the backends, from 14 on; 0 for that of the newest module.
    */
   uint32_t llvm_version;
   /**

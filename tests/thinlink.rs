@@ -300,37 +300,45 @@ fn symbols_are_dumped_as_llvm_dumps_them() {
     assert!(succeed(ours("llvm-lto2"), scratch.path(), &arguments).stdout == expected);
 }
 
+/// Each clang reads the indexes of what it compiled.
 #[test]
 fn a_distributed_build_makes_a_program_that_runs() {
-    let scratch = Scratch::new("thinlink-distributed");
-    let folder = scratch.path();
-    scratch.write("x.c", "extern int f(int); int main(void) { return f(20) - 41; }\n");
-    scratch
-        .write("y.c", "static int g(int x) { return x * 2; } int f(int x) { return g(x) + 1; }\n");
-    for name in ["x", "y"] {
-        let (source, object) = (format!("{name}.c"), format!("{name}.o"));
-        succeed("clang-22", folder, &["-O2", "-flto=thin", "-c", &source, "-o", &object]);
+    for version in support::CLANGS {
+        let scratch = Scratch::new(&format!("thinlink-distributed-{version}"));
+        let folder = scratch.path();
+        let clang = format!("clang-{version}");
+        scratch.write("x.c", "extern int f(int); int main(void) { return f(20) - 41; }\n");
+        scratch.write(
+            "y.c",
+            "static int g(int x) { return x * 2; } int f(int x) { return g(x) + 1; }\n",
+        );
+        for name in ["x", "y"] {
+            let (source, object) = (format!("{name}.c"), format!("{name}.o"));
+            succeed(&clang, folder, &["-O2", "-flto=thin", "-c", &source, "-o", &object]);
+        }
+        // What ld.lld says of a program of these two.
+        let resolutions = "x.o\n-r=x.o,main,plx\n-r=x.o,f,\ny.o\n-r=y.o,f,pl\n";
+        scratch.write("resolutions", resolutions);
+        let arguments = [
+            "run",
+            "@resolutions",
+            "-o",
+            "out",
+            "-thinlto-distributed-indexes",
+            "-thinlto-emit-imports",
+        ];
+        succeed(ours("llvm-lto2"), folder, &arguments);
+        assert_eq!(scratch.read("x.o.imports"), b"y.o\n");
+        for name in ["x", "y"] {
+            let index = format!("-fthinlto-index={name}.o.thinlto.bc");
+            let (module, object) = (format!("{name}.o"), format!("{name}.native.o"));
+            succeed(&clang, folder, &["-O2", "-x", "ir", &module, &index, "-c", "-o", &object]);
+        }
+        let calls = scratch.run("nm", "x.native.o");
+        assert!(!calls.contains(" U f"), "{version} imports it: {calls}");
+        succeed(&clang, folder, &["x.native.o", "y.native.o", "-o", "program"]);
+        succeed(folder.join("program"), folder, &[]);
     }
-    // What ld.lld says of a program of these two.
-    let resolutions = "x.o\n-r=x.o,main,plx\n-r=x.o,f,\ny.o\n-r=y.o,f,pl\n";
-    scratch.write("resolutions", resolutions);
-    let arguments = [
-        "run",
-        "@resolutions",
-        "-o",
-        "out",
-        "-thinlto-distributed-indexes",
-        "-thinlto-emit-imports",
-    ];
-    succeed(ours("llvm-lto2"), folder, &arguments);
-    assert_eq!(scratch.read("x.o.imports"), b"y.o\n");
-    for name in ["x", "y"] {
-        let index = format!("-fthinlto-index={name}.o.thinlto.bc");
-        let (module, object) = (format!("{name}.o"), format!("{name}.native.o"));
-        succeed("clang-22", folder, &["-O2", "-x", "ir", &module, &index, "-c", "-o", &object]);
-    }
-    succeed("clang-22", folder, &["x.native.o", "y.native.o", "-o", "program"]);
-    succeed(folder.join("program"), folder, &[]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ Options:
   --json                  With has and show: print JSON.
   -o, --output FILE       With merge and wrap: the file to write; - is the standard output.
   --triple T              With merge and wrap: write a native object for this target.
-  --format 19|22          With merge: the first LLVM that is to read the file. Default: 22.
+  --format LLVM           With merge: the first LLVM that is to read the file, from 14 on. Default: 22.
   --function-table        With merge: add a table by which one function is found quickly.
   -h, --help              Display this help.
   -V, --version           Display the version.
@@ -180,11 +180,12 @@ fn parse(words: Vec<String>) -> std::result::Result<Option<Args>, String> {
             "--triple" => args.triple = Some(value()?),
             "--function-table" => args.write.function_table = true,
             "--format" => {
-                args.write.format = match value()?.as_str() {
-                    "19" => Format::Llvm19,
-                    "22" => Format::Llvm22,
-                    other => return Err(format!("--format is 19 or 22, not {other}")),
-                }
+                let llvm = value()?;
+                args.write.format = llvm
+                    .parse()
+                    .ok()
+                    .and_then(Format::of_llvm)
+                    .ok_or_else(|| format!("--format is an LLVM from 14 on, not {llvm}"))?;
             }
             _ => return Err(format!("unknown option {word}")),
         }

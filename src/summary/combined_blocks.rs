@@ -412,7 +412,7 @@ impl Task<'_, '_> {
         let function = u64::from(self.overrides.function_flags(summary).0);
         // LLVM 22 no longer keeps entry counts, and writes zero.
         let entry_count = match self.options.format {
-            Format::Llvm19 => self.overrides.entry_count(summary),
+            Format::Llvm14 | Format::Llvm19 => self.overrides.entry_count(summary),
             Format::Llvm22 => 0,
         };
         // The array is collected first, as its length stands before it and ids are all over memory.
@@ -431,7 +431,7 @@ impl Task<'_, '_> {
         let virtual_callees = self.overrides.virtual_callees(summary.id()).iter();
         for (to, info) in own.chain(virtual_callees.map(move |&to| (ValueId(to), hot))) {
             if let Some(id) = self.value_id(to) {
-                fields.extend([id, u64::from(info.0)]);
+                fields.extend([id, self.options.format.call(info)]);
             }
         }
         let scalars = [

@@ -11,7 +11,9 @@ use crate::bitstream::{Abbrev, Scalar, Tail, Writer};
 /// Which LLVM's format to write. Each reads those of the older ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
-    /// Version 10: what LLVM 19 reads.
+    /// Version 9: what LLVM 14 to 18 read.
+    Llvm14,
+    /// Version 10: what LLVM 19 and 20 read.
     Llvm19,
     /// Version 12: what LLVM 21 and 22 read.
     #[default]
@@ -19,9 +21,26 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format for LLVM's major version; none before 14.
+    pub fn of_llvm(major: u32) -> Option<Self> {
+        Some(match major {
+            ..14 => return None,
+            14..19 => Format::Llvm14,
+            19 | 20 => Format::Llvm19,
+            21.. => Format::Llvm22,
+        })
+    }
+
+    /// What is written of a call besides the callee: before version 10, how hot it is alone.
+    #[inline]
+    pub(super) fn call(self, info: CallInfo) -> u64 {
+        u64::from(info.0 & if self >= Format::Llvm19 { u8::MAX } else { CallInfo::HOTNESS })
+    }
+
     /// The version of the summary block.
     pub fn version(self) -> u64 {
         match self {
+            Format::Llvm14 => 9,
             Format::Llvm19 => 10,
             Format::Llvm22 => 12,
         }

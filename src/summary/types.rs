@@ -340,6 +340,9 @@ pub enum Hotness {
 }
 
 impl CallInfo {
+    /// The bits of the hotness.
+    pub(super) const HOTNESS: u8 = 7;
+
     /// A call of this hotness.
     #[inline]
     pub fn new(hotness: Hotness, tail_call: bool) -> Self {
@@ -349,7 +352,7 @@ impl CallInfo {
     /// How hot the hottest of the calls is. Numbers that LLVM does not have read as unknown.
     #[inline]
     pub fn hotness(self) -> Hotness {
-        match self.0 & 7 {
+        match self.0 & Self::HOTNESS {
             1 => Hotness::Cold,
             2 => Hotness::None,
             3 => Hotness::Hot,

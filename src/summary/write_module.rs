@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::codes::fs;
+use super::codes::{fs, since};
 use super::guid::guids_of_module;
 use super::index::{ModuleSummaryIndex, Summary};
 use super::radix;
@@ -406,13 +406,13 @@ impl FileValues {
             fields.extend(refs.iter().map(|r| self.id(r.value())));
             if s.has_frequencies() {
                 for ((callee, info), &freq) in s.calls().zip(s.rel_block_freqs()) {
-                    let mark = u64::from(info.has_tail_call()) << 28;
+                    let mark = (format.call(info) >> 3) << 28;
                     fields.extend([self.id(callee), u64::from(freq) | mark]);
                 }
                 emit(w, frequency, &fields);
             } else {
                 for (callee, info) in s.calls() {
-                    fields.extend([self.id(callee), u64::from(info.0)]);
+                    fields.extend([self.id(callee), format.call(info)]);
                 }
                 emit(w, profile, &fields);
             }
@@ -485,7 +485,10 @@ impl MemProf {
             emit(w, self.callsite, &fields);
         }
         for alloc in s.allocs() {
-            let mut fields = vec![alloc.mibs.len() as u64];
+            let mut fields = Vec::new();
+            if self.format.version() >= since::ALLOC_MIB_COUNT {
+                fields.push(alloc.mibs.len() as u64);
+            }
             for mib in &alloc.mibs {
                 fields.push(u64::from(mib.alloc_type));
                 if self.format.has_words() {

@@ -66,12 +66,12 @@ impl Behaviour {
 
     /// The row for a major version of LLVM. 20 and 21 decide like 22.
     pub fn of_llvm(major: u32) -> Behaviour {
-        if major >= 20 { Self::LLVM_22 } else { Self::LLVM_19 }
+        Behaviour { llvm: major, ..if major >= 20 { Self::LLVM_22 } else { Self::LLVM_19 } }
     }
 
     /// How it writes indexes.
     pub fn format(&self) -> Format {
-        if self.llvm >= 20 { Format::Llvm22 } else { Format::Llvm19 }
+        Format::of_llvm(self.llvm).unwrap_or(Format::Llvm14)
     }
 }
 
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn every_version_has_a_row() {
         assert_eq!(Behaviour::of_llvm(19), Behaviour::LLVM_19);
-        assert_eq!(Behaviour::of_llvm(14), Behaviour::LLVM_19);
-        assert_eq!(Behaviour::of_llvm(23), Behaviour::LLVM_22);
+        assert_eq!(Behaviour::of_llvm(14), Behaviour { llvm: 14, ..Behaviour::LLVM_19 });
+        assert_eq!(Behaviour::of_llvm(23), Behaviour { llvm: 23, ..Behaviour::LLVM_22 });
     }
 }

@@ -266,11 +266,10 @@ unsafe fn write_options(options: *const lto_thinlto_write_options_t) -> Result<W
     // SAFETY: the size says that all of it is there.
     let options = unsafe { options.read() };
     let format = match options.format {
-        0 | 22 => Format::Llvm22,
-        19 => Format::Llvm19,
-        other => {
-            return Err(Error::misuse(format!("no format for LLVM {other}: there are 19 and 22")));
-        }
+        0 => Format::default(),
+        llvm => Format::of_llvm(llvm).ok_or_else(|| {
+            Error::misuse(format!("no format for LLVM {llvm}: the oldest is that of 14"))
+        })?,
     };
     Ok(WriteOptions { format, function_table: options.function_table != 0 })
 }

@@ -21,6 +21,7 @@ use crate::distributed::{IndexFiles, PrefixReplace, SuffixReplace, Unindexed};
 use crate::error::{Error, Result};
 use crate::resolution::SymbolResolution;
 use crate::session::index_only::IndexOnly;
+use crate::summary::Format;
 
 /// Returns a link of no files, or null on failure. It is the caller's, for
 /// `lto_thinlto_link_dispose`.
@@ -243,10 +244,8 @@ unsafe fn read_options(options: *const lto_thinlto_link_options_t) -> Result<Opt
     job.linked_objects = or_none(given.linked_objects)?;
     job.llvm = match given.llvm_version {
         0 => None,
-        19 | 22 => Some(given.llvm_version),
-        other => {
-            return Err(Error::misuse(format!("no indexes for LLVM {other}: there are 19 and 22")));
-        }
+        llvm if Format::of_llvm(llvm).is_some() => Some(llvm),
+        llvm => return Err(Error::misuse(format!("no indexes for LLVM {llvm}: from 14 on"))),
     };
     config.whole_program_visibility = given.whole_program_visibility != 0;
     let count = c_int::try_from(given.num_llvm_options)

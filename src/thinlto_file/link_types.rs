@@ -108,7 +108,7 @@ pub struct lto_thinlto_link_options_t {
     pub emit_imports: u32,
     /// Not 0: import nothing, as at -O0.
     pub import_nothing: u32,
-    /// The LLVM of the backends, 19 or 22; 0 for that of the newest module.
+    /// The LLVM of the backends, from 14 on; 0 for that of the newest module.
     pub llvm_version: u32,
     /// Not 0: nobody outside of the link derives from its classes.
     pub whole_program_visibility: u32,

@@ -103,7 +103,7 @@ pub enum lto_thinlto_vcall_kind_t {
 pub struct lto_thinlto_write_options_t {
     /// The size of this structure in bytes, which the caller sets.
     pub struct_size: usize,
-    /// 0 for LLVM 22's format, or the first LLVM that is to read the file: 19 or 22.
+    /// 0 for LLVM 22's format, or the first LLVM that is to read the file, from 14 on.
     pub format: u32,
     /// Not 0: add a table by which one function is found without reading the index. LLVM's
     /// readers skip it.

@@ -67,12 +67,12 @@ impl LlvmVersion {
         options.behaviour = self.behaviour(None)?;
         let read = distributed::read_with(sources, &options.behaviour, wanted)?;
         let behaviour = self.of_index(&read.index)?;
-        if behaviour == options.behaviour {
-            return Ok(read);
-        }
+        let before = std::mem::replace(&mut options.behaviour, behaviour);
         // Who wrote the files shows only as they are read, and bears on how; few are not by the
         // newest LLVM.
-        options.behaviour = behaviour;
+        if behaviour.newest_runtime_library == before.newest_runtime_library {
+            return Ok(read);
+        }
         drop(read);
         distributed::read_with(sources, &options.behaviour, wanted)
     }

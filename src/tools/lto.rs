@@ -30,7 +30,7 @@ use crate::summary::{
     combine_files, read_index,
 };
 use crate::symbols::InputFile;
-use crate::thinlink::{Behaviour, Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
+use crate::thinlink::{Facts, IndirectCalls, LegacyPhases, LinkPlan, ThinLinkOptions};
 
 pub(super) const PROGRAM: &str = "llvm-lto";
 
@@ -96,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut job = parse(arguments)?;
     if let Some(question) = job.question {
-        let with_words = job.llvm.behaviour(None)? != Behaviour::LLVM_19;
+        let with_words = job.llvm.behaviour(None)?.llvm >= 20;
         return lto_inspect::answer(question, &job.files, with_words);
     }
     let Some(action) = job.action else { return lto_regular::run(&job) };
