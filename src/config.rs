@@ -190,6 +190,8 @@ pub struct Config {
     pub unified_regular: bool,
     /// The linker asserts that nobody outside of the link derives from its classes.
     pub whole_program_visibility: bool,
+    /// Whether the allocator can be told which allocations are cold (`-supports-hot-cold-new`).
+    pub supports_hot_cold_new: bool,
     /// Whether regular LTO makes local what nothing outside of it refers to
     /// (`-enable-lto-internalization`).
     pub internalize: bool,
@@ -271,6 +273,7 @@ impl Default for Config {
             jobs: None,
             unified_regular: false,
             whole_program_visibility: false,
+            supports_hot_cold_new: false,
             internalize: true,
             always_emit_regular_lto_object: false,
             save_temps: None,

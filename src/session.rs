@@ -262,8 +262,26 @@ fn steer(config: &Config, options: &mut ThinLinkOptions) -> Result<Config> {
     let whole_program_visibility = options.has_whole_program_visibility()
         // What RTTI says of a type is looked up for summaries alone.
         && !options.checks_visibility_to_regular_objects();
+    // Regular LTO's pipeline looks for contexts itself, imports are marked for the pass, and newer
+    // pipelines take out what the allocator cannot be told.
+    for (is_on, option) in [
+        (options.enable_memprof_context_disambiguation, "-enable-memprof-context-disambiguation"),
+        (options.supports_hot_cold_new, "-supports-hot-cold-new"),
+        (options.memprof_dump_ccg, "-memprof-dump-ccg"),
+    ] {
+        if is_on {
+            llvm_options.push(option.to_owned());
+        }
+    }
     let internalize = options.enable_lto_internalization;
-    Ok(Config { llvm_options, whole_program_visibility, internalize, ..config.clone() })
+    let supports_hot_cold_new = options.supports_hot_cold_new;
+    Ok(Config {
+        llvm_options,
+        whole_program_visibility,
+        internalize,
+        supports_hot_cold_new,
+        ..config.clone()
+    })
 }
 
 fn find_engine(config: &Config, producers: &[Producer]) -> Result<LazyEngine> {

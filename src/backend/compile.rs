@@ -84,6 +84,9 @@ pub fn compile(
     }
     lease.set_target(&settings.target)?;
     if !settings.codegen_only {
+        if let Some(index) = &job.memprof {
+            lease.clone_for_memprof(index)?;
+        }
         if let Some(types) = &job.types {
             lease.resolve_types(types)?;
         }

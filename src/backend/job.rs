@@ -41,6 +41,8 @@ pub struct Job {
     /// Resolutions of the type identifiers that the module mentions, as LLVM's passes read them;
     /// none where it mentions none.
     pub types: Option<Vec<u8>>,
+    /// The distributed index of the module, where functions are cloned by it for MemProf.
+    pub memprof: Option<Vec<u8>>,
 }
 
 /// What a module imports from another.
@@ -80,6 +82,7 @@ impl Link<'_, '_> {
             warnings: Vec::new(),
             printed: String::new(),
             types: None,
+            memprof: None,
         };
         let names = self.import(values, &decisions, &edits, &mut job)?;
         let tests_types = TYPE_TESTS.iter().any(|name| names.contains_key(*name));
@@ -89,6 +92,7 @@ impl Link<'_, '_> {
             let whole_program = self.plan.options.has_whole_program_visibility();
             job.finish.push(Edit::ResolvePublicTypeTests { whole_program });
         }
+        self.use_memprof(values, &mut job)?;
         Ok(job)
     }
 

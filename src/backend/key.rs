@@ -118,6 +118,7 @@ impl Job {
             warnings: _, // said where the object is made
             printed: _,
             types,
+            memprof,
         } = self;
         let mut key = KeyBuilder::new("job 2");
         key.key("common", common);
@@ -128,15 +129,26 @@ impl Job {
             key.bytes("part", bitcode).debug("before", before).debug("after", after);
         }
         key.debug("finish", finish).bytes("types", types.as_deref().unwrap_or_default());
+        if let Some(index) = memprof {
+            key.bytes("memprof", index);
+        }
         key.finish()
     }
 }
 
-/// The key of the object of a module as the optimizer gets it, with what it is told of types
-/// ([`Job::types`]).
-pub fn linked_key(common: &Key, bitcode: &[u8], types: Option<&[u8]>) -> Key {
+/// The key of the object of a job whose module is `bitcode` when the optimizer gets it: with what that
+/// is told of types ([`Job::types`]) and clones ([`Job::memprof`]).
+pub fn linked_key(
+    common: &Key,
+    bitcode: &[u8],
+    types: Option<&[u8]>,
+    memprof: Option<&[u8]>,
+) -> Key {
     let mut key = KeyBuilder::new("linked 2");
     key.key("common", common).bytes("bitcode", bitcode);
     key.bytes("types", types.unwrap_or_default());
+    if let Some(index) = memprof {
+        key.bytes("memprof", index);
+    }
     key.finish()
 }

@@ -14,11 +14,13 @@ use super::recent::Recent;
 use super::renamed;
 use crate::bitcode::{BitcodeModule, Extent, GlobalKind, GlobalValue, Module, module_flag};
 use crate::config::RelocModel;
+use crate::distributed::Shards;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
 use crate::summary::{
     ModuleId, ModuleSummaryIndex, Summary, SummaryKind, ValueId, guids_of_module,
 };
+use crate::surgery::has_memprof_attributes;
 use crate::surgery::slice::Tables;
 use crate::surgery::thin::{Decision, Defined};
 use crate::symbols::triple::{ObjectFormat, Triple};
@@ -48,12 +50,15 @@ pub struct Phases {
     pub drop_dead: bool,
     /// What nothing outside refers to becomes internal.
     pub internalize: bool,
+    /// Where the allocator cannot be told what is cold, MemProf's attributes go. The legacy code
+    /// generator leaves them.
+    pub strip_memprof: bool,
 }
 
 impl Phases {
     /// `lto::thinBackend`.
     pub const RESOLUTION_BASED: Phases =
-        Phases { promote: true, drop_dead: true, internalize: true };
+        Phases { promote: true, drop_dead: true, internalize: true, strip_memprof: true };
 }
 
 /// What LLVM leaves in modules, without any effect on objects.
@@ -107,6 +112,8 @@ pub struct Link<'l, 'a> {
     sources: Vec<Option<Source<'a>>>,
     /// By [`ModuleId`], what was read of it for those that import from it.
     read: Vec<OnceCell<Values<'a>>>,
+    /// What goes into index files, where backends need some of it.
+    pub(super) shards: OnceCell<Shards<'l>>,
     /// Tables of the modules that were last imported from.
     tables: Mutex<Recent<Arc<Tables<'a>>>>,
 }
@@ -117,6 +124,8 @@ pub struct Values<'a> {
     pub module: Module<'a>,
     /// Which module of the index it is.
     pub id: ModuleId,
+    /// Whether calls have MemProf's attribute.
+    memprof_attributes: OnceCell<bool>,
     /// By value id, the value of the index.
     values: Vec<Option<ValueId>>,
 }
@@ -158,6 +167,7 @@ impl<'l, 'a> Link<'l, 'a> {
             aliased,
             sources,
             read,
+            shards: OnceCell::new(),
             tables: Mutex::new(Recent::new(TABLES)),
         }
     }
@@ -196,8 +206,19 @@ impl<'l, 'a> Link<'l, 'a> {
             let module = Module::read(&source.location, Extent::All)
                 .map_err(|e| e.in_file(&source.place))?;
             let values = self.find_values(&module);
-            Ok(Values { module, id, values })
+            Ok(Values { module, id, memprof_attributes: OnceCell::new(), values })
         })
+    }
+
+    /// Whether calls of a module have MemProf's attribute.
+    ///
+    /// # Errors
+    /// Malformed bitcode.
+    pub fn has_memprof_attributes(&self, id: ModuleId) -> Result<bool> {
+        let values = self.values(id)?;
+        let look = || has_memprof_attributes(&values.module);
+        let found = values.memprof_attributes.get_or_try_init(look).copied();
+        found.map_err(|e| self.source(id).map_or_else(|e| e, |source| e.in_file(&source.place)))
     }
 
     /// What slices of the module need of it. Many modules import from the same few, so that of

@@ -121,7 +121,8 @@ impl Link<'_, '_> {
         if job.reads_other_files().unwrap_or(true) {
             return job.run(settings, engine, watch);
         }
-        let (names, types) = (PromotedNames::of(&job), job.types.clone());
+        let names = PromotedNames::of(&job);
+        let (types, memprof) = (job.types.clone(), job.memprof.clone());
         let mut found = None;
         let mut renamed = None;
         let made = job.run(settings, engine, &mut |stage, lease| {
@@ -130,7 +131,7 @@ impl Link<'_, '_> {
             }
             if stage == Stage::Import {
                 let linked = lease.write_bitcode()?;
-                let key = linked_key(&cached.common, &linked, types.as_deref());
+                let key = linked_key(&cached.common, &linked, types.as_deref(), memprof.as_deref());
                 found = search.ask(Level::Linked, key).filter(wanted);
                 if found.is_none() {
                     renamed = names.renamed_key(&cached.common, &linked);

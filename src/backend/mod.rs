@@ -12,6 +12,7 @@
 //! make        the same, or the object from the cache                     cache
 //! renamed     the key of a linked module but for hashes in names         cache
 //! types       what LLVM must be told of the types that a module tests
+//! memprof     which functions LLVM clones for MemProf, or that its marks go
 //! rounds      code generated twice, for outlining across modules         cgdata
 //! ```
 //!
@@ -23,6 +24,7 @@ mod job;
 mod key;
 mod link;
 mod make;
+mod memprof;
 mod recent;
 mod renamed;
 mod rounds;

@@ -32,5 +32,8 @@ pub fn wants_value(name: &str) -> bool {
 
 /// What the thin link must know of each module under these options.
 pub fn read_options(options: &ThinLinkOptions) -> ReadOptions {
-    ReadOptions { names: options.workloads.is_some(), ..ReadOptions::THIN_LINK }
+    ReadOptions {
+        names: options.workloads.is_some() || options.memprof_dump_ccg,
+        ..ReadOptions::THIN_LINK
+    }
 }

@@ -110,6 +110,7 @@ impl<'p> Shards<'p> {
             callee: if indirect.is_empty() { None } else { Some(&callee) },
             virtual_callees: Some(devirtualization.all_callees()),
             type_ids: Some(devirtualization.type_ids(self.index)),
+            memprof: Some(self.plan.memprof.functions()).filter(|functions| !functions.is_empty()),
         })
     }
 
@@ -128,6 +129,7 @@ impl<'p> Shards<'p> {
         let flags: Vec<GvFlags> = summaries().map(|s| before.flags(s)).collect();
         let variable_flags: Vec<VariableFlags> =
             summaries().map(|s| before.variable_flags(s)).collect();
+        let memprof = self.plan.memprof.before_cloning();
         let options = WriteOptions { format, function_table: false };
         let mut writer = CombinedWriter::new(self.index);
         self.with_overrides(|overrides| {
@@ -138,6 +140,7 @@ impl<'p> Shards<'p> {
                 entry_counts: None,
                 virtual_callees: None,
                 type_ids: None,
+                memprof: Some(&memprof).filter(|functions| !functions.is_empty()),
                 index_flags: Some(before.index_flags()),
                 ..*overrides
             };

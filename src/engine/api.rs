@@ -46,6 +46,7 @@ macro_rules! opaque {
 opaque! {
     Context, Module, Value, Type, MemoryBuffer, Target, TargetMachine, TargetData,
     PassBuilderOptions, ErrorInfo, DiagnosticInfo, Metadata, MetadataEntries, Attribute, Comdat, Use,
+    BasicBlock,
 }
 
 /// Called by LLVM for each diagnostic, with the pointer given when it was installed.
@@ -176,6 +177,13 @@ functions! {
         LLVMGetIntrinsicDeclaration: fn(*mut Module, c_uint, *mut *mut Type, usize) -> *mut Value;
         LLVMInstructionEraseFromParent: fn(*mut Value);
         LLVMSetTailCall: fn(*mut Value, c_int);
+        LLVMGetFirstBasicBlock: fn(*mut Value) -> *mut BasicBlock;
+        LLVMGetNextBasicBlock: fn(*mut BasicBlock) -> *mut BasicBlock;
+        LLVMGetFirstInstruction: fn(*mut BasicBlock) -> *mut Value;
+        LLVMGetNextInstruction: fn(*mut Value) -> *mut Value;
+        LLVMGetInstructionOpcode: fn(*mut Value) -> c_int;
+        LLVMRemoveCallSiteStringAttribute: fn(*mut Value, c_uint, *const c_char, c_uint);
+        LLVMSetMetadata: fn(*mut Value, c_uint, *mut Value);
         LLVMGlobalClearMetadata: fn(*mut Value);
         LLVMIsAGlobalVariable: fn(*mut Value) -> *mut Value;
         LLVMGetComdat: fn(*mut Value) -> *mut Comdat;

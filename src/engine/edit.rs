@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::api::{self, Api};
+use super::memprof;
 use super::{Edit, GlobalInfo, GlobalKind, Linkage, UnnamedAddr, Visibility};
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString, c_int, c_uint};
@@ -130,6 +131,7 @@ impl Editor<'_> {
                 self.answer_type_tests(c"llvm.public.type.test", *whole_program);
             }
             Edit::AssumeTypeTests => self.answer_type_tests(c"llvm.type.test", false),
+            Edit::StripMemProf => memprof::strip(self),
             Edit::UpgradeVcallVisibility { except } => self.upgrade_vcall_visibility(except),
             Edit::SetTriple { triple } => {
                 let triple = CString::new(triple.as_str())

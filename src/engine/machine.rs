@@ -26,6 +26,7 @@ use super::diagnostics::{Diagnostics, Sink};
 use super::edit;
 use super::embed;
 use super::libcalls;
+use super::memprof;
 use super::mover;
 use super::partitions;
 use super::protocol::{Answer, Request};
@@ -184,6 +185,13 @@ impl Machine {
                     self.passes(pipeline, PassOptions::at_level(0))
                 })?;
                 result(&found)?;
+                Ok(Answer::Done)
+            }
+            Request::CloneForMemProf => {
+                let index = bulk.ok_or_else(no_bulk)?;
+                memprof::during(&self.api, index, |pipeline| {
+                    self.passes(pipeline, PassOptions::at_level(0))
+                })?;
                 Ok(Answer::Done)
             }
             Request::WriteBitcode => {

@@ -43,6 +43,7 @@ mod libcalls;
 mod locate;
 mod machine;
 mod memory;
+mod memprof;
 mod mover;
 pub mod options;
 mod partitions;
@@ -303,6 +304,9 @@ pub enum Edit {
     /// Tests of types that are still there are true: those that are lowered stand under assumptions
     /// alone (`dropTypeTests`).
     AssumeTypeTests,
+    /// `updateMemProfAttributes`: what MemProf says of allocations goes, since the allocator cannot be
+    /// told.
+    StripMemProf,
     /// `updateVCallVisibilityInModule` of a link that sees all of the program: virtual tables that
     /// may be public count as the link's own.
     UpgradeVcallVisibility {

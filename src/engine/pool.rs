@@ -262,6 +262,12 @@ impl Lease {
             .ok_or_else(|| Error::engine("the worker answered without the result"))
     }
 
+    /// Clones functions, and gives calls and allocations what the thin link chose for each clone, as the
+    /// first pass of LLVM's ThinLTO backend does. `index` is the module's distributed index.
+    pub fn clone_for_memprof(&mut self, index: &[u8]) -> Result<()> {
+        self.done(Request::CloneForMemProf, Some(index))
+    }
+
     /// The module as bitcode.
     pub fn write_bitcode(&mut self) -> Result<Bytes> {
         self.bulk(Request::WriteBitcode)

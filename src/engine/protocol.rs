@@ -55,6 +55,8 @@ pub(super) enum Request {
     /// Bulk: summaries, as YAML; run a pass over the module that finds resolutions, and answer with
     /// these as bulk, as YAML.
     ExportTypes { pass: TypePass },
+    /// Bulk: the part of the combined index that the module needs; clone its functions by that.
+    CloneForMemProf,
     /// Answer with bitcode as bulk.
     WriteBitcode,
     /// Put the module's bitcode into it, and an empty command line where that is said.
@@ -87,6 +89,7 @@ impl Request {
             Request::Internalize { .. } => "internalizing",
             Request::Passes { .. } => "optimizing",
             Request::ResolveTypes | Request::ExportTypes { .. } => "resolving type tests",
+            Request::CloneForMemProf => "cloning functions",
             Request::WriteBitcode => "writing bitcode",
             Request::EmbedBitcode { .. } => "embedding bitcode",
             Request::Split { .. } => "splitting the module",
@@ -105,6 +108,7 @@ impl Request {
                 | Request::Link { .. }
                 | Request::Merge { .. }
                 | Request::ResolveTypes
+                | Request::CloneForMemProf
                 | Request::ExportTypes { .. }
         )
     }
@@ -192,6 +196,7 @@ impl Request {
                 w.list(keep, |w, name| w.str(name));
             }
             Request::ResolveTypes => w.u8(16),
+            Request::CloneForMemProf => w.u8(22),
             Request::EmbedBitcode { command_line } => {
                 w.u8(19);
                 w.bool(*command_line);
@@ -268,6 +273,7 @@ impl Request {
             18 => Request::TakeRemarks,
             15 => Request::Merge { identifier: r.str()?, keep: r.list(Reader::str)? },
             16 => Request::ResolveTypes,
+            22 => Request::CloneForMemProf,
             19 => Request::EmbedBitcode { command_line: r.bool()? },
             20 => Request::Split { count: r.u32()? },
             21 => Request::ExportTypes {
@@ -466,6 +472,7 @@ mod tests {
                     Edit::SetTriple { triple: name() },
                     Edit::ResolvePublicTypeTests { whole_program: true },
                     Edit::AssumeTypeTests,
+                    Edit::StripMemProf,
                     Edit::UpgradeVcallVisibility { except: vec![name()] },
                     Edit::SetSource { name: name(), module: "m".into(), file: "f".into() },
                 ],
@@ -474,6 +481,7 @@ mod tests {
             Request::Internalize { preserve: vec![name()] },
             Request::Passes { pipeline: "lto<O2>".into(), options: PassOptions::at_level(2) },
             Request::ResolveTypes,
+            Request::CloneForMemProf,
             Request::EmbedBitcode { command_line: true },
             Request::Split { count: 3 },
             Request::ExportTypes { pass: TypePass::LowerTypeTests },

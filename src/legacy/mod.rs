@@ -147,7 +147,8 @@ impl ThinLto<'_, '_> {
         let single = self.modules.len() == 1;
         let sources = self.modules.sources(&ids);
         let link = |internalize| {
-            let phases = Phases { promote: !single, drop_dead: false, internalize };
+            let phases =
+                Phases { promote: !single, drop_dead: false, internalize, strip_memprof: false };
             let reloc = Some(self.resolved.reloc);
             let mut link = Link::new(&index, &plan, sources.clone(), reloc, phases);
             link.marks = Marks::wanted(self.settings.save_temps.is_some(), self.engine.cl_opts());

@@ -231,7 +231,8 @@ impl<'a> Work<'_, 'a> {
     }
 
     fn promote(&self, index: &mut ModuleSummaryIndex) -> Result<backend::Job> {
-        let phases = Phases { promote: true, drop_dead: false, internalize: false };
+        let phases =
+            Phases { promote: true, drop_dead: false, internalize: false, strip_memprof: false };
         let plan = self.plan(index, LegacyPhases::All)?;
         let link = self.link(index, &plan, phases, Vec::new());
         let resolved = self.plan(index, LegacyPhases::Resolve)?;
@@ -255,7 +256,8 @@ impl<'a> Work<'_, 'a> {
             keep(index, &plan);
             return Ok(self.job((self.module.bitcode.to_vec(), Vec::new())));
         }
-        let phases = Phases { promote: true, drop_dead: false, internalize: true };
+        let phases =
+            Phases { promote: true, drop_dead: false, internalize: true, strip_memprof: false };
         let link = self.link(index, &plan, phases, Vec::new());
         let values = link.values(self.id)?;
         let done = link.destination(values, &link.decisions(values), thin::Stage::Internalize)?;
@@ -269,7 +271,8 @@ impl<'a> Work<'_, 'a> {
         sources: Vec<Option<Source<'a>>>,
     ) -> Result<backend::Job> {
         let plan = self.plan(index, LegacyPhases::Imports)?;
-        let phases = Phases { promote: false, drop_dead: false, internalize: false };
+        let phases =
+            Phases { promote: false, drop_dead: false, internalize: false, strip_memprof: false };
         let link = self.link(index, &plan, phases, sources);
         let mut job = link.job(self.id)?;
         let values = link.values(self.id)?;

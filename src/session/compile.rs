@@ -368,6 +368,9 @@ impl<'c, 'a> Unit<'c, 'a> {
                     lease.edit(&resize)?;
                 }
                 lease.edit(&self.virtual_calls(exported))?;
+                if !self.config.supports_hot_cold_new {
+                    self.strip_memprof(modules, lease)?;
+                }
                 self.save(lease, SavedStage::PreOpt)?;
                 if self.config.output == OutputKind::Nothing {
                     return Ok(Merged::Nothing);
@@ -394,6 +397,17 @@ impl<'c, 'a> Unit<'c, 'a> {
         }
         self.save(lease, SavedStage::PreCodegen)?;
         self.code(lease).map(Merged::Object)
+    }
+
+    /// Takes MemProf's marks off the merged module, where one of those merged has any.
+    fn strip_memprof(&self, modules: &[PlannedModule<'_>], lease: &mut Lease) -> Result<()> {
+        for merged in modules {
+            let input = self.input(merged)?;
+            if surgery::mentions_memprof(&merged.module).map_err(|e| input.blame(e))? {
+                return lease.edit(&[Edit::StripMemProf]);
+            }
+        }
+        Ok(())
     }
 
     /// What optimization may take for granted of virtual tables and tests of their types.

@@ -122,6 +122,7 @@ fn link_key(
         unified_regular,
         // Of the thin link's options.
         whole_program_visibility: _,
+        supports_hot_cold_new: _,
         internalize: _,
         always_emit_regular_lto_object,
         // In the backends' settings.

@@ -456,10 +456,10 @@ impl Task<'_, '_> {
         summary: Summary<'_>,
         fields: &mut Vec<u64>,
     ) {
-        if summary.extras().is_none() {
+        if self.overrides.memprof.is_none() && summary.extras().is_none() {
             return;
         }
-        for site in summary.callsites() {
+        for site in self.overrides.callsites(summary) {
             fields.clear();
             fields.extend([
                 site.callee.and_then(|callee| self.value_id(callee)).unwrap_or(0),
@@ -470,7 +470,7 @@ impl Task<'_, '_> {
             fields.extend(site.clones.iter().map(|&clone| u64::from(clone)));
             emit(w, abbrevs.callsite, fields);
         }
-        for alloc in summary.allocs() {
+        for alloc in self.overrides.allocs(summary) {
             fields.clear();
             fields.extend([alloc.mibs.len() as u64, alloc.versions.len() as u64]);
             for mib in &alloc.mibs {

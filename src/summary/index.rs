@@ -264,6 +264,17 @@ impl ModuleSummaryIndex {
         })
     }
 
+    /// The functions with MemProf call sites or allocations, in the order of their numbers.
+    pub fn memprof_summaries(&self) -> impl Iterator<Item = Summary<'_>> + '_ {
+        let extras = self.tables.extras.as_deref();
+        let callsites = extras.map_or(&[][..], |extras| extras.callsites.keys());
+        let allocs = extras.map_or(&[][..], |extras| extras.allocs.keys());
+        let mut all: Vec<u32> = callsites.iter().chain(allocs).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().filter_map(|id| self.summary(SummaryId(id)))
+    }
+
     /// Whether this is a combined index, of several modules or read from such a file.
     pub fn is_combined(&self) -> bool {
         self.level.combined

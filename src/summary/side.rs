@@ -116,6 +116,11 @@ impl<T> SideLists<T> {
         self.items.get(start as usize..end as usize).unwrap_or(&[])
     }
 
+    /// The summaries with a list, in rising order.
+    pub(super) fn keys(&self) -> &[u32] {
+        &self.keys
+    }
+
     pub(super) fn items_mut(&mut self) -> &mut [T] {
         &mut self.items
     }

@@ -438,6 +438,15 @@ pub struct AllocInfo {
     pub context_sizes: Box<[Box<[ContextTotalSize]>]>,
 }
 
+/// What a function's summary says for MemProf, where that is not what its file said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemProfRecords {
+    /// Its call sites; those without stack ids are tail calls that the profile does not see.
+    pub callsites: Vec<CallsiteInfo>,
+    /// Its allocations.
+    pub allocs: Vec<AllocInfo>,
+}
+
 /// One context of an allocation (`MIBInfo`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MibInfo {

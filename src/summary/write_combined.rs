@@ -54,6 +54,8 @@ pub struct Overrides<'o> {
     pub virtual_callees: Option<&'o HashMap<SummaryId, Vec<u32>>>,
     /// The resolutions of type identifiers, sorted by the GUID of the name.
     pub type_ids: Option<&'o [TypeIdSummary]>,
+    /// The MemProf call sites and allocations of the functions for which they are others.
+    pub memprof: Option<&'o HashMap<SummaryId, MemProfRecords>>,
 }
 
 impl Overrides<'_> {
@@ -64,6 +66,18 @@ impl Overrides<'_> {
 
     pub(super) fn virtual_callees(&self, caller: SummaryId) -> &[u32] {
         self.virtual_callees.and_then(|all| all.get(&caller)).map_or(&[], Vec::as_slice)
+    }
+
+    fn memprof_records(&self, id: SummaryId) -> Option<&MemProfRecords> {
+        self.memprof.and_then(|all| all.get(&id))
+    }
+
+    pub(super) fn callsites<'s>(&'s self, s: Summary<'s>) -> &'s [CallsiteInfo] {
+        self.memprof_records(s.id()).map_or(s.callsites(), |records| &records.callsites)
+    }
+
+    pub(super) fn allocs<'s>(&'s self, s: Summary<'s>) -> &'s [AllocInfo] {
+        self.memprof_records(s.id()).map_or(s.allocs(), |records| &records.allocs)
     }
 
     pub(super) fn flags(&self, s: Summary<'_>) -> GvFlags {
@@ -143,7 +157,7 @@ impl<'i> CombinedWriter<'i> {
         overrides: &Overrides<'_>,
         options: &WriteOptions,
     ) -> Vec<u8> {
-        let stack_ids = self.number_values(selection, options.format);
+        let stack_ids = self.number_values(selection, overrides, options.format);
         let original_names = match selection {
             Selection::All => self.index.tables.original_names.dense(self.index.summary_count()),
             Selection::Modules(_) => Vec::new(),
@@ -170,7 +184,12 @@ impl<'i> CombinedWriter<'i> {
 
     /// Gives every value to be written its id, and collects the stack ids that are used, in the
     /// order of their first use.
-    fn number_values(&mut self, selection: &Selection<'_>, format: Format) -> StackIds {
+    fn number_values(
+        &mut self,
+        selection: &Selection<'_>,
+        overrides: &Overrides<'_>,
+        format: Format,
+    ) -> StackIds {
         let mut stack_ids = StackIds::default();
         let is_plain = |extras: &Extras| extras.callsites.is_empty() && extras.allocs.is_empty();
         if *selection == Selection::All && self.index.tables.extras.as_deref().is_none_or(is_plain)
@@ -204,7 +223,7 @@ impl<'i> CombinedWriter<'i> {
             if item.numbered_only {
                 return;
             }
-            for site in item.summary.callsites() {
+            for site in overrides.callsites(item.summary) {
                 match site.callee {
                     // Made for a missing tail call frame: the backend needs the callee's GUID.
                     Some(callee) if site.stack_ids.is_empty() => number(callee),
@@ -212,7 +231,7 @@ impl<'i> CombinedWriter<'i> {
                 }
             }
             if !format.has_words() {
-                for mib in item.summary.allocs().iter().flat_map(|a| &a.mibs) {
+                for mib in overrides.allocs(item.summary).iter().flat_map(|a| &a.mibs) {
                     stack_ids.use_all(self.index, &mib.stack_ids);
                 }
             }

@@ -24,19 +24,21 @@ const GROUP: u32 = 3;
 /// In place of a parameter: the function, or the variable, itself.
 const FUNCTION: u64 = 0xffff_ffff;
 /// An attribute of characters without a value.
-const STRING: u64 = 3;
+pub(super) const STRING: u64 = 3;
+/// The same with a value, which is as many characters behind the first zero.
+pub(super) const STRING_WITH_VALUE: u64 = 4;
 /// The width of abbreviation ids in a block that is made here.
 const WIDTH: u32 = 3;
 
 /// The attribute groups and lists of a module.
 #[derive(Default)]
-struct Attributes {
-    groups: Vec<Vec<u64>>,
+pub(super) struct Attributes {
+    pub(super) groups: Vec<Vec<u64>>,
     lists: Vec<Vec<u64>>,
 }
 
 impl Attributes {
-    fn read(module: &Module<'_>) -> Result<Self> {
+    pub(super) fn read(module: &Module<'_>) -> Result<Self> {
         let mut found = Attributes::default();
         let mut record = Record::new();
         for block in &module.blocks {

@@ -33,6 +33,7 @@ mod blockaddress;
 mod constants;
 mod debug_info;
 mod marks;
+mod memprof;
 mod metadata;
 mod output;
 pub mod prevailing;
@@ -44,6 +45,7 @@ pub mod slice;
 pub mod thin;
 
 pub use marks::marked;
+pub use memprof::{has_memprof_attributes, mentions_memprof};
 pub use rewrite::rewrite;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -375,6 +375,11 @@ impl Facts {
         self.seen_by_bitcode_alone.contains(&name)
     }
 
+    /// Whether the linker said of every value in which module it prevails.
+    pub fn knows_modules(&self) -> bool {
+        matches!(self.prevails, Prevails::Module(_))
+    }
+
     /// Whether the value must keep its name because it is preserved. For the resolution-based
     /// driver [`Facts::external`] says that.
     #[inline]

@@ -11,6 +11,7 @@
 //! | `liveness` | what is reached; where indirect calls go | `computeDeadSymbolsAndUpdateIndirectCalls` |
 //! | `attributes` | read-only, write-only, dso_local | `propagateAttributes` |
 //! | `devirt`, `glob` | virtual calls with one target | `runWholeProgramDevirtOnIndex` |
+//! | `memprof` | which functions are cloned for cold allocations | `MemProfContextDisambiguation::run` |
 //! | `module_order`, `order` | the order of LLVM's hash tables | `collectDefinedGVSummariesPerModule` |
 //! | `imports`, `import_scratch`, `import_list` | what each module imports | `ComputeCrossModuleImport` |
 //! | `workload` | what the user says belongs together | `WorkloadImportsManager` |
@@ -40,6 +41,7 @@ mod import_scratch;
 mod imports;
 mod linkage;
 mod liveness;
+mod memprof;
 mod module_order;
 mod options;
 pub mod order;
@@ -62,6 +64,7 @@ pub use import_scratch::Scratch;
 pub use imports::{Importer, Observer};
 pub use linkage::{Linkages, Steps};
 pub use liveness::{IndirectCalls, Liveness};
+pub use memprof::MemProf;
 pub use module_order::ModuleOrder;
 pub use options::{Behaviour, ThinLinkOptions, VisibilityScheme};
 pub use plan::{BeforeLinkage, LegacyPhases, LinkPlan, promoted_name, promoted_name_by_source};

@@ -33,6 +33,9 @@ pub struct Behaviour {
     /// A function that never returns may be what a virtual call calls, unless an option says
     /// otherwise. Source: `WholeProgramDevirtKeepUnreachableFunction`.
     pub keeps_unreachable_functions: bool,
+    /// Functions are cloned under `-enable-memprof-context-disambiguation`, as LLVM 19 does it. What later
+    /// ones do is not served: nothing is cloned.
+    pub clones_for_memprof: bool,
     /// Which runtime library functions code generation may call, and so are preserved, is LLVM
     /// 22's list; otherwise what the symbol table of each file says, which its own LLVM made.
     pub newest_runtime_library: bool,
@@ -49,6 +52,7 @@ impl Behaviour {
         unknown_prevails_in_regular_lto: true,
         synthesizes_entry_counts: true,
         keeps_unreachable_functions: false,
+        clones_for_memprof: true,
         newest_runtime_library: false,
     };
     /// LLVM 22.
@@ -61,6 +65,7 @@ impl Behaviour {
         unknown_prevails_in_regular_lto: false,
         synthesizes_entry_counts: false,
         keeps_unreachable_functions: true,
+        clones_for_memprof: false,
         newest_runtime_library: true,
     };
 
@@ -141,6 +146,11 @@ pub struct ThinLinkOptions {
     pub wholeprogramdevirt_print_index_based: bool,
     /// `-supports-hot-cold-new`: the allocator has the interfaces.
     pub supports_hot_cold_new: bool,
+    /// `-enable-memprof-context-disambiguation`: functions are cloned where it depends on their
+    /// callers whether an allocation is cold.
+    pub enable_memprof_context_disambiguation: bool,
+    /// `-memprof-dump-ccg`: the graph of contexts is kept as text.
+    pub memprof_dump_ccg: bool,
     /// `-use-source-filename-for-promoted-locals`: the names of local definitions that others refer
     /// to are made by [`super::promoted_name_by_source`]. Indexes have no names, so that only
     /// backends see the difference; each must be told.
@@ -181,6 +191,8 @@ impl Default for ThinLinkOptions {
             wholeprogramdevirt_keep_unreachable_function: None,
             wholeprogramdevirt_print_index_based: false,
             supports_hot_cold_new: false,
+            enable_memprof_context_disambiguation: false,
+            memprof_dump_ccg: false,
             use_source_filename_for_promoted_locals: false,
             thinlto_synthesize_entry_counts: false,
             workloads: None,
@@ -246,6 +258,10 @@ impl ThinLinkOptions {
                 Field::Bool(&mut self.wholeprogramdevirt_print_index_based)
             }
             "supports-hot-cold-new" => Field::Bool(&mut self.supports_hot_cold_new),
+            "enable-memprof-context-disambiguation" => {
+                Field::Bool(&mut self.enable_memprof_context_disambiguation)
+            }
+            "memprof-dump-ccg" => Field::Bool(&mut self.memprof_dump_ccg),
             "use-source-filename-for-promoted-locals" => {
                 Field::Bool(&mut self.use_source_filename_for_promoted_locals)
             }
@@ -316,6 +332,13 @@ impl ThinLinkOptions {
     /// Whether types that native code may derive from stay public even so.
     pub fn checks_visibility_to_regular_objects(&self) -> bool {
         self.is_enabled_by_linker() && self.validate_all_vtables_have_type_infos
+    }
+
+    /// Whether functions are cloned for MemProf's sake.
+    pub fn clones_for_memprof(&self) -> bool {
+        self.enable_memprof_context_disambiguation
+            && self.supports_hot_cold_new
+            && self.behaviour.clones_for_memprof
     }
 
     /// Whether a function that never returns may be the target of a virtual call.

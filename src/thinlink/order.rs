@@ -108,6 +108,14 @@ impl<K: DenseKey> DenseTable<K> {
         self.tombstones = 0;
     }
 
+    /// Makes room for so many entries in all (`DenseMap::reserve`).
+    pub fn reserve(&mut self, entries: usize) {
+        let count = if entries == 0 { 0 } else { (entries * 4 / 3 + 2).next_power_of_two() };
+        if count > self.buckets.len() {
+            self.grow(count);
+        }
+    }
+
     /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries

@@ -11,7 +11,7 @@ use super::module_order::ModuleOrder;
 use super::options::ThinLinkOptions;
 use super::{
     Attributes, Devirtualization, EntryCounts, Exports, Facts, Importer, Imports, IndirectCalls,
-    Linkages, Liveness, ModuleSymbols, Observer, Scratch,
+    Linkages, Liveness, MemProf, ModuleSymbols, Observer, Scratch,
 };
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -33,6 +33,8 @@ pub struct LinkPlan {
     pub attributes: Attributes,
     /// Which virtual calls have one target.
     pub devirtualization: Devirtualization,
+    /// What is allocated and called in clones of functions.
+    pub memprof: MemProf,
     /// LLVM's order of modules and definitions.
     pub order: ModuleOrder,
     /// Who imports what.
@@ -190,6 +192,10 @@ impl LinkPlan {
         let (liveness, attributes) = live?;
         let mut devirtualization = Devirtualization::compute(index, &facts, &liveness, options);
         facts.preserve_exported(devirtualization.exported());
+        let mut memprof = MemProf::of_prevailing_copies(index, &facts);
+        if options.clones_for_memprof() && facts.knows_modules() {
+            memprof.clone_functions(index, &facts, &indirect, options.memprof_dump_ccg)?;
+        }
         let imports = if options.import {
             Importer::new(
                 index,
@@ -229,6 +235,7 @@ impl LinkPlan {
             liveness,
             attributes,
             devirtualization,
+            memprof,
             order,
             imports,
             exports,

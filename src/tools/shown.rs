@@ -2,8 +2,9 @@
 //!
 //! In: the files of a link with what the linker said. Out: `-print-summary-global-ids`, the GUIDs of
 //! every module's values, `-print-import-failures`, the callees that modules do not import, and
-//! `-wholeprogramdevirt-print-index-based`, what virtual calls call, to the standard error; `-dump-thin-cg-sccs`, the functions that call one another, to the standard
-//! output.
+//! `-wholeprogramdevirt-print-index-based`, what virtual calls call, and `-memprof-dump-ccg`, the graph of
+//! contexts of allocations, to the standard error; `-dump-thin-cg-sccs`, the functions that call one
+//! another, to the standard output.
 
 use std::io::{self, Write};
 
@@ -45,7 +46,8 @@ impl Shown {
             }
         }
         let devirtualized = options.wholeprogramdevirt_print_index_based;
-        if self.components || self.failures || devirtualized {
+        let graph = options.memprof_dump_ccg && options.clones_for_memprof();
+        if self.components || self.failures || devirtualized || graph {
             let wanted = distributed::read_options(options);
             let mut options = options.clone();
             let read = llvm.read(inputs, &mut options, &wanted)?;
@@ -53,6 +55,9 @@ impl Shown {
             if self.components {
                 let text = CallGraph::new(&read.index, &plan.indirect).components_text();
                 let _ = io::stdout().write_all(text.as_bytes());
+            }
+            if graph {
+                let _ = io::stderr().write_all(plan.memprof.dump().as_bytes());
             }
             if devirtualized {
                 let _ = io::stderr().write_all(&devirtualized_calls(&read.index, &plan));

@@ -156,6 +156,7 @@ pub(super) fn put_edit(w: &mut Writer, edit: &Edit) {
             w.bool(*whole_program);
         }
         Edit::AssumeTypeTests => w.u8(19),
+        Edit::StripMemProf => w.u8(20),
         Edit::UpgradeVcallVisibility { except } => {
             w.u8(16);
             w.list(except, |w, name| w.str(name));
@@ -201,6 +202,7 @@ pub(super) fn get_edit(r: &mut Reader<'_>) -> Result<Edit> {
         12 => Edit::SetSource { name: r.str()?, module: r.str()?, file: r.str()? },
         13 => Edit::SetTriple { triple: r.str()? },
         19 => Edit::AssumeTypeTests,
+        20 => Edit::StripMemProf,
         16 => Edit::UpgradeVcallVisibility { except: r.list(Reader::str)? },
         15 => Edit::ResolvePublicTypeTests { whole_program: r.bool()? },
         other => return Err(unknown("edit", other)),
