@@ -4,6 +4,9 @@
 
 use super::writer::Writer;
 
+/// So many scalars at the end of a record of more are written at once where each is one chunk.
+const TAIL: usize = 4;
+
 impl Writer {
     /// Writes a record by the abbreviation `id`: its `scalars` in chunks of the widths that come with
     /// them, 4, 6 or 8, and where its abbreviation ends with one an `array` in chunks of 8 bits.
@@ -30,12 +33,19 @@ impl Writer {
         row.push(self.pending & 0xffff_ffff, self.pending_bits.min(32));
         row.push(self.pending >> 32, self.pending_bits.saturating_sub(32));
         row.push(u64::from(id), id_width);
-        for (value, &width) in scalars.into_iter().zip(widths) {
-            match width {
-                4 => row.vbr::<4>(value),
-                6 => row.vbr::<6>(value),
-                _ => row.vbr::<8>(value),
+        // The last of many are mostly so small that they can go out together.
+        let (head, tail) = scalars.split_at(if N > TAIL { N - TAIL } else { N });
+        let (head_widths, tail_widths) = widths.split_at(head.len().min(widths.len()));
+        row.scalars(head, head_widths);
+        if tail.iter().fold(0, |any, value| any | value) < 8 {
+            let (mut bits, mut len) = (0, 0);
+            for (value, width) in tail.iter().zip(tail_widths) {
+                bits |= value << len;
+                len += width;
             }
+            row.push(bits, len);
+        } else {
+            row.scalars(tail, tail_widths);
         }
         if array.is_some() {
             row.vbr::<6>(elements.len() as u64);
@@ -72,6 +82,17 @@ impl Row<'_> {
         self.at += bytes as usize;
         self.bits = bits >> (bytes * 8);
         self.len = len % 8;
+    }
+
+    #[inline(always)]
+    fn scalars(&mut self, values: &[u64], widths: &[u32]) {
+        for (&value, &width) in values.iter().zip(widths) {
+            match width {
+                4 => self.vbr::<4>(value),
+                6 => self.vbr::<6>(value),
+                _ => self.vbr::<8>(value),
+            }
+        }
     }
 
     #[inline(always)]
@@ -164,7 +185,10 @@ mod tests {
             // Every state that fields before may leave.
             let width = (n % 33) as u32;
             let before = value() & ((1 << width) - 1);
-            let scalars = [value(), value(), value(), value(), value()];
+            let mut scalars = [value(), value(), value(), value(), value()];
+            if n % 4 == 0 {
+                scalars.iter_mut().skip(1).for_each(|value| *value %= 8);
+            }
             let array: Vec<u64> = (0..n % 40).map(|_| value()).collect();
             let array = (n % 3 > 0).then_some(array.as_slice());
             let widths = [8, 6, 4, 8, 4];

@@ -69,6 +69,19 @@ impl Writer {
         tail.give_back(self);
     }
 
+    /// Writes the low `width` bits of `value`, at most 32, and another value in chunks of 6 bits, which
+    /// are mostly few.
+    #[inline]
+    pub fn fixed_and_vbr6(&mut self, (value, width): (u64, u32), chunked: u64) {
+        if chunked >> 20 == 0 {
+            let (chunks, len) = four_chunks::<6>(chunked);
+            self.fixed(value | chunks << width, width + len);
+        } else {
+            self.fixed(value, width);
+            self.vbr(chunked, 6);
+        }
+    }
+
     /// Writes all `values` in chunks of `width` bits.
     #[inline]
     pub fn vbr_all(&mut self, values: impl Iterator<Item = u64>, width: u32) {

@@ -158,10 +158,9 @@ pub(super) fn value_guid_abbrev() -> Abbrev {
 pub(super) fn emit_value_guid(w: &mut Writer, abbrev: Option<u32>, value: u32, guid: u64) {
     match abbrev {
         Some(id) => {
-            w.fixed(u64::from(id), WIDTH);
-            w.vbr(u64::from(value), 6);
-            w.fixed(guid >> 32, 32);
-            w.fixed(guid & 0xffff_ffff, 32);
+            w.fixed_and_vbr6((u64::from(id), WIDTH), u64::from(value));
+            // The high word first.
+            w.fixed(guid.rotate_left(32), 64);
         }
         None => emit_plain(w, fs::VALUE_GUID, &[u64::from(value), guid]),
     }
