@@ -12,10 +12,12 @@ use std::sync::atomic::AtomicU32;
 use rayon::prelude::*;
 
 use super::arrays::{NO_VALUE, Record, Tables};
+use super::excerpt::Excerpt;
 use super::index::ModuleSummaryIndex;
 use super::merge_rare::{merge_levels, merge_names, merge_rare};
 use super::number::{Ranks, number_values, rank};
 use super::part::IndexPart;
+use super::read::Room;
 use super::types::*;
 use crate::error::{Error, Result};
 use crate::ir::Guid;
@@ -110,6 +112,10 @@ fn offsets(parts: &[IndexPart]) -> Result<(Vec<Offsets>, Offsets)> {
 fn build(mut parts: Vec<IndexPart>) -> Result<ModuleSummaryIndex> {
     check_paths(parts.iter().flat_map(|p| &p.modules))?;
     let (starts, total) = offsets(&parts)?;
+    if total.records > WORTH_A_THREAD {
+        Room::let_go();
+        Excerpt::let_go_of_buffer();
+    }
     let (guids, ranks) = number_values(&parts, total.slots as usize);
     if guids.len() >= Ref::LIMIT as usize {
         return Err(Error::unsupported("more values than one index can hold"));

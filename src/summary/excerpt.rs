@@ -70,6 +70,11 @@ impl Deref for Excerpt {
 }
 
 impl Excerpt {
+    /// Lets go of the buffer that the thread keeps for its next file.
+    pub(super) fn let_go_of_buffer() {
+        let _ = BUFFER.try_with(Cell::take);
+    }
+
     /// Reads what is needed of a file of raw bitcode; `None` where the whole file must be looked
     /// at, whatever the reason.
     pub fn read(file: &OpenFile) -> Option<Self> {

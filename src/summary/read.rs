@@ -193,6 +193,12 @@ impl Room {
         result
     }
 
+    /// Lets go of the thread's room, when all that was to be read has been and memory is needed for
+    /// other things.
+    pub(super) fn let_go() {
+        let _ = ROOM.try_with(Cell::take);
+    }
+
     /// Reads the summary of a module as [`read_module_hashing`] does, to `part`; false where it has
     /// none.
     pub(super) fn read(
