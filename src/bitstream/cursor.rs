@@ -215,6 +215,29 @@ impl<'a> Cursor<'a> {
             | chunks >> 3 & 0x1f << 15)
     }
 
+    /// Passes over so many vbr6 integers and reads the one behind them.
+    #[inline(always)]
+    pub fn vbr6_behind(&mut self, passed: u32) -> Result<u64> {
+        let window = self.window(self.bit);
+        let mut ends = !window & const { tops(6) };
+        let mut start = 0;
+        for _ in 0..passed {
+            start = ends.trailing_zeros() + 1;
+            ends &= ends.wrapping_sub(1);
+        }
+        let end = ends.trailing_zeros() + 1;
+        if ends == 0 || end - start > 24 || u64::from(end) > self.remaining() {
+            self.skip_vbr6(u64::from(passed))?;
+            return self.vbr6();
+        }
+        self.bit += u64::from(end);
+        let chunks = (window & ((1 << end) - 1)) >> start;
+        Ok(chunks & 0x1f
+            | chunks >> 1 & 0x1f << 5
+            | chunks >> 2 & 0x1f << 10
+            | chunks >> 3 & 0x1f << 15)
+    }
+
     /// Reads two vbr6 integers: the code of an unabbreviated record and the number of its fields,
     /// which mostly are one chunk each.
     #[inline(always)]
@@ -508,6 +531,26 @@ const fn tops(width: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_behind_others_are_read() {
+        let values = [5u64, 900, 31, 1 << 40, 32, 3, 1 << 19, 77, 1 << 20, 0, 6];
+        let mut w = crate::bitstream::Writer::new();
+        values.iter().for_each(|&value| w.vbr(value, 6));
+        let end = w.bit();
+        let bytes = w.finish();
+        for from in 0..values.len() {
+            for passed in 0..values.len() - from {
+                let mut c = Cursor::range(&bytes, 0, end);
+                c.skip_vbr6(from as u64).unwrap();
+                assert_eq!(c.vbr6_behind(passed as u32).unwrap(), values[from + passed]);
+                let mut other = Cursor::range(&bytes, 0, end);
+                other.skip_vbr6((from + passed + 1) as u64).unwrap();
+                assert_eq!(c.bit(), other.bit());
+                assert_eq!(c.vbr6().ok(), values.get(from + passed + 1).copied());
+            }
+        }
+    }
 
     #[test]
     fn fixed_fields_come_low_bit_first() {

@@ -314,7 +314,7 @@ impl BlockParser<'_, '_> {
     }
 
     /// The slot of a value that a record mentions.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self, id: u64, f: &Fields<'_>) -> Result<u32> {
         match self.slot(id) {
             Some(slot) => Ok(slot),
@@ -322,12 +322,14 @@ impl BlockParser<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot(&mut self, id: u64) -> Option<u32> {
-        match self.values.slot(id) {
-            None => self.values.look_up(id, self.find_guid?(id)?),
-            found => found,
-        }
+        self.values.slot(id).or_else(|| self.look_up(id))
+    }
+
+    #[cold]
+    fn look_up(&mut self, id: u64) -> Option<u32> {
+        self.values.look_up(id, self.find_guid?(id)?)
     }
 
     /// The head of a summary: value, in a combined index its module, and flags.

@@ -34,8 +34,7 @@ impl Global {
         let behind = count.checked_sub(GLOBAL_FIELDS as u64)?;
         let offset = u32::try_from(fields.vbr6().ok()?).ok()?;
         let size = u32::try_from(fields.vbr6().ok()?).ok()?;
-        fields.skip_vbr6(3).ok()?;
-        let linkage = Linkage::from_record(fields.vbr6().ok()?);
+        let linkage = Linkage::from_record(fields.vbr6_behind(3).ok()?);
         fields.skip_few_vbr6(behind).ok()?;
         Some(Global { offset, size, linkage })
     }

@@ -68,14 +68,15 @@ impl Values {
     }
 
     /// The slot of an id; `None` where it is no value of the file.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot(&mut self, id: u64) -> Option<u32> {
-        match self.slots.get(id as usize) {
-            Some(&slot) if slot != Self::NO_SLOT && id <= u64::from(u32::MAX) => Some(slot),
+        match usize::try_from(id).ok().and_then(|id| self.slots.get(id)) {
+            Some(&slot) if slot != Self::NO_SLOT => Some(slot),
             _ => self.first_use(id),
         }
     }
 
+    #[inline(never)]
     fn first_use(&mut self, id: u64) -> Option<u32> {
         if id >= self.global_count as u64 {
             return self.far.get(&id).copied();
