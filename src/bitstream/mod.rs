@@ -19,6 +19,7 @@ mod cursor;
 mod fields;
 mod reader;
 mod row;
+mod skip;
 mod writer;
 
 pub use abbrev::{Abbrev, Scalar, Tail};
