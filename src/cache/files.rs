@@ -75,8 +75,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Gives `target` the file `source`, whose bytes are `bytes`, as a hard link; where that cannot be,
-/// as a copy.
+/// Gives `target` the file `source`, whose bytes were `bytes`, as a hard link; where that cannot be,
+/// or they are others by now, as a copy.
 pub(super) fn link_and_rename(
     directory: &Path,
     source: &Path,
@@ -85,8 +85,17 @@ pub(super) fn link_and_rename(
 ) -> io::Result<()> {
     make_and_rename(directory, target, |path| match fs::hard_link(source, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => write_new(path, bytes),
+        // Somebody may have written to it since the bytes were read.
+        Ok(()) if !has_bytes(path, bytes) => {
+            fs::remove_file(path)?;
+            write_new(path, bytes)
+        }
         linked => linked,
     })
+}
+
+fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
+    super::read_object(path, bytes.len() as u64).is_some_and(|(_, there)| there == bytes)
 }
 
 /// Gives `target` the bytes of an object: a hard link of the cache's `entry` where there is one and

@@ -445,7 +445,10 @@ fn objects_go_to_a_directory_as_hard_links() {
     link_or_write(None, b"another", &target).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"another");
     assert_eq!(&*cache.lookup(&key("a")).unwrap().object, b"object");
-    // An entry that another process pruned meanwhile.
+    // An entry that another process has written to, or pruned, meanwhile.
+    fs::write(hit.entry.path(), b"OBJECT").unwrap();
+    link_or_write(Some(&hit.entry), &hit.object, &target).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"object");
     fs::remove_file(hit.entry.path()).unwrap();
     link_or_write(Some(&hit.entry), &hit.object, &target).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"object");
