@@ -33,8 +33,8 @@ pub struct Behaviour {
     /// A function that never returns may be what a virtual call calls, unless an option says
     /// otherwise. Source: `WholeProgramDevirtKeepUnreachableFunction`.
     pub keeps_unreachable_functions: bool,
-    /// Functions are cloned under `-enable-memprof-context-disambiguation`, as LLVM 19 does it. What later
-    /// ones do is not served: nothing is cloned.
+    /// Functions are cloned under `-enable-memprof-context-disambiguation`, as LLVM 19 does it. What
+    /// others do is not served: nothing is cloned.
     pub clones_for_memprof: bool,
     /// Which runtime library functions code generation may call, and so are preserved, is LLVM
     /// 22's list; otherwise what the symbol table of each file says, which its own LLVM made.
@@ -71,7 +71,8 @@ impl Behaviour {
 
     /// The row for a major version of LLVM. 20 and 21 decide like 22.
     pub fn of_llvm(major: u32) -> Behaviour {
-        Behaviour { llvm: major, ..if major >= 20 { Self::LLVM_22 } else { Self::LLVM_19 } }
+        let row = if major >= 20 { Self::LLVM_22 } else { Self::LLVM_19 };
+        Behaviour { llvm: major, clones_for_memprof: major == 19, ..row }
     }
 
     /// How it writes indexes.
@@ -397,7 +398,10 @@ mod tests {
     #[test]
     fn every_version_has_a_row() {
         assert_eq!(Behaviour::of_llvm(19), Behaviour::LLVM_19);
-        assert_eq!(Behaviour::of_llvm(14), Behaviour { llvm: 14, ..Behaviour::LLVM_19 });
+        assert_eq!(
+            Behaviour::of_llvm(14),
+            Behaviour { llvm: 14, clones_for_memprof: false, ..Behaviour::LLVM_19 }
+        );
         assert_eq!(Behaviour::of_llvm(23), Behaviour { llvm: 23, ..Behaviour::LLVM_22 });
     }
 }
