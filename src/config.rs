@@ -208,6 +208,8 @@ pub struct Config {
     pub llvm_options: Vec<String>,
     /// The passes that optimize, as text (`OptPipeline`); unset, those of LTO at its level.
     pub opt_pipeline: Option<String>,
+    /// The alias analyses that they ask, as text (`AAPipeline`); unset, LLVM's own.
+    pub aa_pipeline: Option<String>,
     /// Take no function for one of the standard library's (`Freestanding`).
     pub freestanding: bool,
     /// Make one function of several with the same code (`PTO.MergeFunctions`).
@@ -279,6 +281,7 @@ impl Default for Config {
             save_temps: None,
             save_stages: None,
             opt_pipeline: None,
+            aa_pipeline: None,
             save_temps_beside_inputs: true,
             llvm_options: Vec::new(),
             debugger_tuning: None,

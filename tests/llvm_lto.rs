@@ -234,8 +234,6 @@ fn stages_are_left_by_name() {
     for file in ["1", "2", "3", "one.index"] {
         assert!(s.read(&format!("our.{file}")) == s.read(&format!("their.{file}")), "{file}");
     }
-    let refused = s.fail(ours, "run @linked.resolution.txt -o x -aa-pipeline=basic-aa");
-    assert!(refused.contains("-aa-pipeline"), "{refused}");
 }
 
 #[test]

@@ -211,15 +211,73 @@ fn levels_may_stand_apart() {
 #[test]
 fn a_fatal_error_of_llvm_ends_the_program_by_its_signal() {
     let (s, link) = two_modules("lto-command-lines-fatal");
-    for program in [env!("CARGO_BIN_EXE_llvm-lto2"), "llvm-lto2-22"] {
-        let mut command = s.command(program, &format!("{link} -o o -opt-pipeline=foogoo"));
-        let output = command.env("LTO_LLVM", llvm(22)).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let message = "LLVM ERROR: unable to parse pass pipeline description 'foogoo': unknown \
-                       pass name 'foogoo'";
-        assert!(said.contains(message), "{program}: {said}");
-        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{program}");
+    for (option, message) in [
+        (
+            "-opt-pipeline=foogoo",
+            "LLVM ERROR: unable to parse pass pipeline description 'foogoo': unknown pass name \
+             'foogoo'",
+        ),
+        (
+            "-aa-pipeline=foogoo",
+            "LLVM ERROR: unable to parse AA pipeline description 'foogoo': unknown alias analysis \
+             name 'foogoo'",
+        ),
+    ] {
+        for program in [env!("CARGO_BIN_EXE_llvm-lto2"), "llvm-lto2-22"] {
+            let mut command = s.command(program, &format!("{link} -o o {option}"));
+            let output = command.env("LTO_LLVM", llvm(22)).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(message), "{program}: {said}");
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{program}");
+        }
     }
+}
+
+#[test]
+fn alias_analyses_are_chosen_where_libllvm_can() {
+    let s = Scratch::new("lto-command-lines-alias");
+    s.write(
+        "a.c",
+        "int f(int *a, float *b) { *a = 1; *b = 2; return *a; }\n\
+         int main(int c, char **v) { return f((int *)v[0], (float *)v[1]); }\n",
+    );
+    // Without passes, nothing has been found out yet that another analysis would change.
+    for (mode, flags, task) in [("full", "-Xclang -disable-llvm-passes", 0), ("thin", "", 1)] {
+        s.clang(22, &format!("-O1 {flags} -flto={mode} -c a.c -o a.o"));
+        let made = ["basic-aa", "basic-aa,scoped-noalias-aa,tbaa", ""].map(|analyses| {
+            let args = |who: &str| {
+                let option = format!("-aa-pipeline={analyses}");
+                format!("run a.o -r a.o,f,pl -r a.o,main,plx -o {who} {option}")
+            };
+            checked(s.command("llvm-lto2-22", &args("their")));
+            assert_eq!(ours(&s, &args("our")), (true, String::new()), "{mode} {analyses}");
+            let [their, our] = ["their", "our"].map(|who| s.read(&format!("{who}.{task}")));
+            assert!(their == our, "{mode} {analyses}");
+            our
+        });
+        assert!((made[0] == made[1]) == (mode == "thin") && made[1] == made[2], "{mode}");
+    }
+    let mut old = s.command(
+        env!("CARGO_BIN_EXE_llvm-lto2"),
+        "run old.o -r old.o,f,pl -r old.o,main,plx -o our -aa-pipeline=basic-aa",
+    );
+    s.clang(19, "-O1 -flto=thin -c a.c -o old.o");
+    let output = old.env("LTO_LLVM", llvm(19)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("-aa-pipeline is not served with LLVM 19"), "{said}");
+}
+
+#[test]
+fn a_combined_index_may_have_no_name_but_its_ending() {
+    let (s, _) = two_modules("lto-command-lines-combined");
+    checked(s.command("llvm-lto-22", "-thinlto a.o b.o"));
+    let theirs = s.read(".thinlto.bc");
+    std::fs::remove_file(s.path().join(".thinlto.bc")).unwrap();
+    let mut command = s.command(env!("CARGO_BIN_EXE_llvm-lto"), "-thinlto a.o b.o");
+    command.env("LTO_LLVM", llvm(22));
+    checked(command);
+    assert!(s.read(".thinlto.bc") == theirs);
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub fn compile(
         if settings.embed_bitcode == BitcodeEmbedding::PostMergePreOptimized {
             lease.embed_bitcode(true)?;
         }
-        lease.passes(&settings.pipeline, settings.passes)?;
+        lease.passes(&settings.pipeline, settings.passes.clone())?;
         if !watch(Stage::Opt, lease)? {
             return Ok(None);
         }

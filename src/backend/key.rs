@@ -46,11 +46,13 @@ pub fn common_key(engine: &LazyEngine, settings: &Settings) -> Result<Key> {
         verify_each: _,   // fails or does nothing
         merge_functions,
         freestanding,
+        aa_pipeline,
     } = passes;
     key.flag("loop_vectorization", *loop_vectorization)
         .flag("slp_vectorization", *slp_vectorization)
         .flag("merge_functions", *merge_functions)
-        .flag("freestanding", *freestanding);
+        .flag("freestanding", *freestanding)
+        .debug("aa_pipeline", aa_pipeline);
     Ok(key.finish())
 }
 

@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `LLVMGetVersion` | 16 and later | the version in the file's name |
 //! | `LLVMSetTargetMachineMachineOutliner` | 17 and later | `target` finds TargetOptions by its default values |
+//! | `LLVMPassBuilderOptionsSetAAPipeline` | 22 (19 has it not) | an error, for whoever names one |
 //! | `enableDebugTypeODRUniquing` (C++, exported by all that were tried) | 14 and later | larger DWARF, the same code |
 //! | `Linker::linkInModule` (C++, exported by all that were tried) | 14 and later | `LLVMLinkModules2`, slower |
 //! | `setDiagnosticHandlerCallBack` (C++, as above) | 14 and later | `-pass-remarks=X` prints all |
@@ -268,6 +269,7 @@ functions! {
     optional {
         LLVMGetVersion: fn(*mut c_uint, *mut c_uint, *mut c_uint);
         LLVMSetTargetMachineMachineOutliner: fn(*mut TargetMachine, c_int);
+        LLVMPassBuilderOptionsSetAAPipeline: fn(*mut PassBuilderOptions, *const c_char);
         _ZN4llvm11LLVMContext26enableDebugTypeODRUniquingEv: fn(*mut Context);
         // LLVMContext.h: as LLVMContextSetDiagnosticHandler, and whether `-pass-remarks` chooses
         _ZN4llvm11LLVMContext28setDiagnosticHandlerCallBackEPFvPKNS_14DiagnosticInfoEPvES4_b:

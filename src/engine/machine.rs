@@ -169,7 +169,7 @@ impl Machine {
                 Ok(Answer::Done)
             }
             Request::Passes { pipeline, options } => {
-                self.passes(pipeline, *options)?;
+                self.passes(pipeline, options.clone())?;
                 Ok(Answer::Done)
             }
             Request::ResolveTypes => {
@@ -482,7 +482,19 @@ impl Machine {
             verify_each,
             merge_functions,
             freestanding,
+            aa_pipeline,
         } = options;
+        let analyses = match (&aa_pipeline, f.LLVMPassBuilderOptionsSetAAPipeline) {
+            (None, _) => None,
+            (Some(text), Some(set)) => Some((c_string(text)?, set)),
+            (Some(_), None) => {
+                return Err(Error::unsupported(format!(
+                    "the option -aa-pipeline is not served with LLVM {}, whose C API has nothing \
+                     for it",
+                    self.api.version.0
+                )));
+            }
+        };
         // SAFETY: live options, module and machine; the text outlives the call.
         let run = || unsafe {
             let options = (f.LLVMCreatePassBuilderOptions)();
@@ -494,6 +506,9 @@ impl Machine {
             if merge_functions {
                 (f.LLVMPassBuilderOptionsSetMergeFunctions)(options, 1);
             }
+            if let Some((text, set)) = &analyses {
+                set(options, text.as_ptr());
+            }
             let error = (f.LLVMRunPasses)(module, text.as_ptr(), machine.raw, options);
             (f.LLVMDisposePassBuilderOptions)(options);
             error
@@ -504,8 +519,12 @@ impl Machine {
         drop(machine);
         // The passes themselves say what they have to say by diagnostics.
         if let Some(text) = error {
+            let (what, description) = match &aa_pipeline {
+                Some(analyses) if text.contains("alias analysis name") => ("AA", &**analyses),
+                _ => ("pass", pipeline),
+            };
             return Err(Error::engine(format!(
-                "LLVM ERROR: unable to parse pass pipeline description '{pipeline}': {text}"
+                "LLVM ERROR: unable to parse {what} pipeline description '{description}': {text}"
             )));
         }
         self.sink.check(false, "")

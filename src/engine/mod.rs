@@ -178,7 +178,7 @@ impl Default for TargetConfig {
 }
 
 /// What `PipelineTuningOptions` holds for a run of passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PassOptions {
     /// LLVM's LTO front ends set this above level 1.
     pub loop_vectorization: bool,
@@ -192,6 +192,9 @@ pub struct PassOptions {
     pub merge_functions: bool,
     /// Take no function for one of the standard library's (`Freestanding`).
     pub freestanding: bool,
+    /// The alias analyses that passes ask, as text (`AAPipeline`); unset, LLVM's own. LLVM 22's C API
+    /// has a function for it, that of 19 has none.
+    pub aa_pipeline: Option<String>,
 }
 
 impl PassOptions {
@@ -204,6 +207,7 @@ impl PassOptions {
             verify_each: false,
             merge_functions: false,
             freestanding: false,
+            aa_pipeline: None,
         }
     }
 }

@@ -161,13 +161,15 @@ impl Request {
                     verify_each,
                     merge_functions,
                     freestanding,
-                } = *options;
-                w.bool(loop_vectorization);
-                w.bool(slp_vectorization);
-                w.bool(debug_logging);
-                w.bool(verify_each);
-                w.bool(merge_functions);
-                w.bool(freestanding);
+                    aa_pipeline,
+                } = options;
+                w.opt(aa_pipeline.as_deref(), Writer::str);
+                w.bool(*loop_vectorization);
+                w.bool(*slp_vectorization);
+                w.bool(*debug_logging);
+                w.bool(*verify_each);
+                w.bool(*merge_functions);
+                w.bool(*freestanding);
             }
             Request::WriteBitcode => w.u8(9),
             Request::Emit { file_type } => {
@@ -242,6 +244,7 @@ impl Request {
             8 => Request::Passes {
                 pipeline: r.str()?,
                 options: PassOptions {
+                    aa_pipeline: r.opt(Reader::str)?,
                     loop_vectorization: r.bool()?,
                     slp_vectorization: r.bool()?,
                     debug_logging: r.bool()?,

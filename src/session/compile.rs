@@ -389,7 +389,7 @@ impl<'c, 'a> Unit<'c, 'a> {
             lease.embed_bitcode(true)?;
         }
         watch(Moment::Before, lease)?;
-        lease.passes(&pipeline(self.config, "lto"), self.settings.passes)?;
+        lease.passes(&pipeline(self.config, "lto"), self.settings.passes.clone())?;
         watch(Moment::After, lease)?;
         self.save(lease, SavedStage::Opt)?;
         if self.config.lto_partitions > 1 {
@@ -571,6 +571,7 @@ fn passes(config: &Config) -> PassOptions {
         debug_logging: config.debug_pass_manager,
         freestanding: config.freestanding,
         merge_functions: config.merge_functions,
+        aa_pipeline: config.aa_pipeline.clone(),
         ..PassOptions::at_level(config.opt_level)
     }
 }

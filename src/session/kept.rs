@@ -145,6 +145,7 @@ fn link_key(
         output: _,
         llvm_options: _,
         opt_pipeline: _,
+        aa_pipeline: _,
         debug_pass_manager: _,
         relax_elf_relocations: _,
         // Objects are the same.

@@ -19,6 +19,7 @@ Link:
   --unified-lto=full|thin|default      - How modules made for either take part
   --thinlto-threads=<n>|all            - Threads, or modules compiled at a time
   --opt-pipeline=<passes>              - Passes in place of LTO's own
+  --aa-pipeline=<analyses>             - Alias analyses in place of LLVM's own, where libLLVM's C API can
   --cache-dir=<directory>              - Objects of earlier links
   --filetype=obj|asm                   - What is made
   --override-triple=<triple>           - The target, whatever modules say

@@ -232,10 +232,14 @@ pub(super) fn path(word: &[u8]) -> &Path {
 }
 
 fn thin_link(job: &Job<'_>, action: Action) -> Result<()> {
-    let output = job
-        .output
-        .as_ref()
-        .ok_or_else(|| Error::misuse("OutputFilename is necessary to store the combined index"))?;
+    let output: &[u8] = match (&job.output, action) {
+        (Some(output), _) => output,
+        // The ending is the whole name then.
+        (None, Action::Combine) => b"",
+        (None, _) => {
+            return Err(Error::misuse("OutputFilename is necessary to store the combined index"));
+        }
+    };
     memory::prepare(0);
     let files: Vec<&Path> = job.files.iter().map(|file| path(file)).collect();
     let index = combine_files(&files, &ReadOptions::THIN_LINK)?;

@@ -109,7 +109,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         phase(Phase::Compile);
     }
-    let plan = ManuallyDrop::new(read.plan(&options)?);
+    let plan = read.plan(&options).map_err(|error| error.context("LTO::run failed"))?;
+    let plan = ManuallyDrop::new(plan);
     read.forget_symbols();
     phase(Phase::ThinLink);
     let shards = ManuallyDrop::new(Shards::new(&read.index, &plan));

@@ -177,10 +177,9 @@ pub(super) fn parse(arguments: &Arguments) -> Result<Job<'_>> {
                     .filter(|triple| !triple.is_empty());
             }
             b"aa-pipeline" => {
-                return Err(Error::unsupported(
-                    "the option -aa-pipeline is not served: LLVM's C API has it in the newest \
-                     versions alone",
-                ));
+                let value = parser.value(&name, value)?;
+                job.config.aa_pipeline = Some(String::from_utf8_lossy(&value).into_owned())
+                    .filter(|pipeline| !pipeline.is_empty());
             }
             b"thinlto-emit-imports" | b"thinlto-emit-imports-files" => {
                 job.emit_imports = boolean(&name, value)?;
