@@ -314,10 +314,11 @@ fn indexes_are_those_of_llvm() {
     for seed in 1..=40 {
         let modules = make(&scratch, seed, 19);
         let mut seen: Vec<Vec<Vec<u8>>> = Vec::new();
-        for (program, version) in [("llvm-lto2-19", ""), (OURS, "-llvm-version=19")] {
+        // Whose the modules are is seen in them.
+        for program in ["llvm-lto2-19", OURS] {
             for options in [CLONING, "-supports-hot-cold-new"] {
                 let arguments = format!(
-                    "run {version} {modules} @resolutions -thinlto-distributed-indexes {options} -o lto"
+                    "run {modules} @resolutions -thinlto-distributed-indexes {options} -o lto"
                 );
                 scratch.run(program, &arguments);
                 let names = modules.split(' ').map(|module| format!("{module}.thinlto.bc"));
@@ -330,6 +331,15 @@ fn indexes_are_those_of_llvm() {
         changed += usize::from(ours != our_plain);
     }
     assert!(changed > 20, "{changed}");
+    let modules = make(&scratch, 1, 19);
+    let dump = format!(
+        "run {modules} @resolutions -thinlto-distributed-indexes {CLONING} -memprof-dump-ccg -o lto"
+    );
+    for program in ["llvm-lto2-19", OURS] {
+        let output = scratch.command(program, &dump).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("Callsite Context Graph:"), "{program}: {said}");
+    }
 }
 
 #[test]

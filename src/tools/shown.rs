@@ -46,7 +46,7 @@ impl Shown {
             }
         }
         let devirtualized = options.wholeprogramdevirt_print_index_based;
-        let graph = options.memprof_dump_ccg && options.clones_for_memprof();
+        let graph = options.memprof_dump_ccg;
         if self.components || self.failures || devirtualized || graph {
             let wanted = distributed::read_options(options);
             let mut options = options.clone();
@@ -56,7 +56,8 @@ impl Shown {
                 let text = CallGraph::new(&read.index, &plan.indirect).components_text();
                 let _ = io::stdout().write_all(text.as_bytes());
             }
-            if graph {
+            // Only now is it known whose link this is.
+            if graph && options.clones_for_memprof() {
                 let _ = io::stderr().write_all(plan.memprof.dump().as_bytes());
             }
             if devirtualized {
